@@ -1,0 +1,90 @@
+"""`FaceDataset`: faces and their labels as plain arrays in memory (or memory-mapped from the cache)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from fer_core.errors import DataError
+from fer_core.labels import EMOTIONS, UNLABELLED
+
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+FACE_SIZE = 48
+
+
+@dataclass(frozen=True, eq=False)
+class FaceDataset:
+    """Faces, labels and splits, row by row.
+
+    images    uint8 (N, 48, 48), gray levels 0..255
+    emotions  int8 (N,), index into `labels.EMOTIONS`, -1 where unlabelled
+    splits    int8 (N,), index into `SPLITS`
+    ids       str (N,), unique within the data set: "train-00012" for row 12 of the train split, or a file's relative path
+    name      what a person calls it: "FER2013", "Demo faces", a file's name
+    is_demo   True for the rendered faces that ship: every number from them must be labelled as such
+    extra     further columns, one row a face (identity, intensity, pose of the demo faces); may have no columns
+    """
+
+    images: np.ndarray
+    emotions: np.ndarray
+    splits: np.ndarray
+    ids: np.ndarray
+    name: str
+    is_demo: bool = False
+    extra: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        if self.images.shape != (n, FACE_SIZE, FACE_SIZE) or self.images.dtype != np.uint8:
+            raise DataError(f"{self.name}: images must be uint8 (N, 48, 48), not {self.images.dtype} {self.images.shape}.")
+        for column in ("emotions", "splits", "ids"):
+            if len(getattr(self, column)) != n:
+                raise DataError(f"{self.name}: {n} images but {len(getattr(self, column))} {column}.")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, mask: np.ndarray) -> FaceDataset:
+        """The rows where `mask` (bool (N,) or integer positions) says so, in that order."""
+        rows = np.flatnonzero(mask) if mask.dtype == bool else mask
+        extra = self.extra.iloc[rows].reset_index(drop=True) if len(self.extra) else self.extra
+        return replace(
+            self,
+            images=self.images[mask],
+            emotions=self.emotions[mask],
+            splits=self.splits[mask],
+            ids=self.ids[mask],
+            extra=extra,
+        )
+
+    def split(self, name: str) -> FaceDataset:
+        """The rows of one split: "train", "validation" or "test". Raises DataError for another name."""
+        if name not in SPLITS:
+            raise DataError(f"There is no split '{name}'; choose one of {', '.join(SPLITS)}.")
+        return self.subset(self.splits == SPLITS.index(name))
+
+    def labelled(self) -> FaceDataset:
+        """The rows that have a label."""
+        return self.subset(self.emotions != UNLABELLED)
+
+    def counts(self) -> pd.DataFrame:
+        """Faces by split (rows, only those there are) and emotion (columns, then "Unlabelled")."""
+        split = pd.Categorical.from_codes(self.splits, categories=list(SPLITS))
+        emotion = pd.Categorical.from_codes(
+            np.where(self.emotions == UNLABELLED, len(EMOTIONS), self.emotions), categories=[*EMOTIONS, "Unlabelled"]
+        )
+        table = pd.crosstab(split, emotion, dropna=False)
+        table.index.name, table.columns.name = "split", "emotion"
+        return table.loc[table.sum(axis=1) > 0]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the SHA-256 over images, emotions and splits: equal exactly when those are equal."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.emotions, self.splits):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:16]

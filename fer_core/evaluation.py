@@ -1,0 +1,123 @@
+"""How good a checkpoint is on labelled faces: accuracy with its interval, by label, the confusion matrix, F1 and loss.
+
+In numpy and not with a metrics library, since the dashboard draws all this from saved predictions without waiting for
+torch; the tests hold every number to torchmetrics.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fer_core.labels import EMOTIONS, UNLABELLED
+
+Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+
+
+@dataclass(frozen=True)
+class Share:
+    """`hits` out of `n` as a proportion with its 95 % Wilson interval."""
+
+    hits: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        return self.hits / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper end (Wilson 1927); (0, 1) where there is nothing to count."""
+        if not self.n:
+            return 0.0, 1.0
+        z2 = Z_95**2
+        centre = (self.hits + z2 / 2) / (self.n + z2)
+        half = Z_95 / (self.n + z2) * math.sqrt(self.hits * (self.n - self.hits) / self.n + z2 / 4)
+        return max(0.0, centre - half), min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        if not self.n:
+            return "no faces"
+        low, high = self.interval
+        return f"{self.value:.1%} ({low:.1%} to {high:.1%}, n = {self.n:,})"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One checkpoint on one split.
+
+    confusion  int (7, 7): rows are the true emotion, columns the predicted one
+    loss       mean negative log of the true emotion's probability, in nats; NaN where only the matrix is known
+    """
+
+    run: str
+    epoch: int
+    data: str
+    split: str
+    confusion: np.ndarray
+    loss: float = math.nan
+
+    @property
+    def n(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> Share:
+        return Share(int(np.trace(self.confusion)), self.n)
+
+    @property
+    def by_label(self) -> dict[str, Share]:
+        """Of the faces of each emotion, how many were recognised (recall)."""
+        return {
+            emotion: Share(int(self.confusion[i, i]), int(self.confusion[i].sum())) for i, emotion in enumerate(EMOTIONS)
+        }
+
+    @property
+    def row_shares(self) -> np.ndarray:
+        """The matrix with each row divided by its sum: float (7, 7), zero where a row is empty."""
+        totals = self.confusion.sum(axis=1, keepdims=True)
+        return np.divide(self.confusion, totals, out=np.zeros((7, 7)), where=totals > 0)
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean over the emotions that occur (as truth or prediction) of 2 TP / (2 TP + FP + FN)."""
+        hits = np.diag(self.confusion)
+        total = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
+        return float((2 * hits[total > 0] / total[total > 0]).mean()) if self.n else math.nan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; every number with the checkpoint, split and n that it belongs to."""
+        low, high = self.accuracy.interval
+        return {
+            "run": self.run,
+            "epoch": self.epoch,
+            "data": self.data,
+            "split": self.split,
+            "n": self.n,
+            "accuracy": self.accuracy.value,
+            "interval_95": [low, high],
+            "macro_f1": self.macro_f1,
+            "loss": self.loss,
+            "by_label": {emotion: share.value for emotion, share in self.by_label.items()},
+            "confusion": self.confusion.tolist(),
+        }
+
+
+def confusion_matrix(emotions: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """int (7, 7), rows true, columns predicted; unlabelled faces are left out."""
+    known = emotions != UNLABELLED
+    cells = emotions[known].astype(np.int64) * len(EMOTIONS) + predicted[known]
+    return np.bincount(cells, minlength=len(EMOTIONS) ** 2).reshape(len(EMOTIONS), len(EMOTIONS))
+
+
+def evaluate(
+    probabilities: np.ndarray, emotions: np.ndarray, *, run: str, epoch: int, data: str, split: str
+) -> Evaluation:
+    """Score probabilities (N, 7) against labels (N,); unlabelled faces are left out."""
+    known = np.flatnonzero(emotions != UNLABELLED)
+    truth = probabilities[known, emotions[known]].astype(np.float64)
+    loss = float(-np.log(np.maximum(truth, 1e-12)).mean()) if len(known) else math.nan
+    return Evaluation(run, epoch, data, split, confusion_matrix(emotions, probabilities.argmax(axis=1)), loss)

@@ -1,0 +1,34 @@
+"""The two blocks that both of the report's networks are made of."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class ConvBlock(nn.Module):
+    """Conv2d + BatchNorm2d + ReLU, with a MaxPool2d(2) if `pool` (report items 2 and 3).
+
+    (B, channels_in, H, W) -> (B, channels_out, H', W') with H' = H + 2 * padding - kernel + 1, halved by pooling.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int = 5, padding: int = 0, pool: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, padding=padding)
+        self.norm = nn.BatchNorm2d(channels_out)
+        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        # ReLU and max-pooling commute (both are monotone); in this order the ReLU has a quarter of the work.
+        x = self.relu(self.pool(self.norm(self.conv(x))))
+        return x
+
+
+class ResidualBlock(ConvBlock):
+    """x + ReLU(BatchNorm2d(Conv2d(x))), kernel 3, padding 1: size and channels kept (report item 3)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, kernel=3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)

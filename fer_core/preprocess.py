@@ -1,0 +1,71 @@
+"""Face -> tensor, the one way: training, evaluation, dashboard and webcam all call this module.
+
+`to_face` brings any picture to 48x48 gray; `Preprocess` turns such faces into the network's input. A checkpoint carries
+the `Preprocess` that it was trained with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:  # torch takes seconds to import, and reading data does not need it
+    import torch
+
+FACE_SIZE = 48
+# Mean and standard deviation of the gray levels of FER2013's Training faces on a 0..1 scale.
+FER2013_MEAN = 0.5077
+FER2013_STD = 0.2551
+
+
+def to_face(picture: Image.Image | np.ndarray) -> np.ndarray:
+    """Any gray or colour picture as one face: uint8 (48, 48).
+
+    picture: a PIL image of any mode, or uint8 (H, W) or (H, W, 3). Colour becomes luma (ITU-R 601); another size is
+    resampled with antialiasing (area averaging when shrinking, bicubic when growing).
+    """
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    if image.mode != "L":
+        image = image.convert("L")
+    if image.size != (FACE_SIZE, FACE_SIZE):
+        shrinking = min(image.size) >= FACE_SIZE
+        image = image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BOX if shrinking else Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def equalize(faces: np.ndarray) -> np.ndarray:
+    """Histogram equalisation of each face by itself (report item 5): uint8 (N, 48, 48) -> the same shape and type."""
+    from PIL import ImageOps
+
+    if len(faces) == 0:
+        return faces
+    return np.stack([np.asarray(ImageOps.equalize(Image.fromarray(face))) for face in faces])
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What happens to a 48x48 face before the network sees it."""
+
+    mean: float = FER2013_MEAN
+    std: float = FER2013_STD
+    equalize: bool = False
+
+    def pixels(self, faces: np.ndarray) -> np.ndarray:
+        """uint8 (N, 48, 48) -> uint8 (N, 48, 48): the part that works on gray levels; done once for a data set."""
+        return equalize(faces) if self.equalize else faces
+
+    def normalize(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 (N, 48, 48) on any device -> float32 (N, 1, 48, 48), about zero mean and unit deviation."""
+        return pixels.unsqueeze(1).float().sub_(255 * self.mean).div_(255 * self.std)
+
+    def __call__(self, faces: np.ndarray) -> torch.Tensor:
+        """uint8 (N, 48, 48) -> the network's input, float32 (N, 1, 48, 48)."""
+        import torch
+
+        return self.normalize(torch.from_numpy(np.array(self.pixels(faces))))
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,328 @@
+"""`fit`: one training, from the faces in memory to the checkpoints of a run directory.
+
+Reproducible by construction: the random numbers of an epoch (order of faces, augmentation, dropout) depend on the seed and
+the epoch's number alone, and the learning rate on the step's number alone. So a run that was killed goes on from its last
+whole epoch to the very weights that it would have had.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fer_core.config import TrainConfig, parse_keep
+from fer_core.data import FaceDataset
+from fer_core.data.augment import Augment
+from fer_core.errors import ConfigError, DataError, RunError
+from fer_core.evaluation import Evaluation, evaluate
+from fer_core.inference import predict_probabilities
+from fer_core.labels import EMOTIONS
+from fer_core.models import create_model
+from fer_core.preprocess import Preprocess
+from fer_core.runs import Run, read_tensors, restored, stored, write_tensors
+
+STEPS_BETWEEN_RECORDS = 10
+TRAIN_ON_FEWEST = 2  # a batch-norm layer has no variance over a single face
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is, after a step. Accuracies are shares 0..1, NaN before the first is known."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    validation_accuracy: float
+    images_per_second: float
+    eta_seconds: float
+
+
+Report = Callable[[Progress], None]
+
+
+def fit(
+    config: TrainConfig, dataset: FaceDataset, run: Run, device: str = "auto", report: Report | None = None, resume: bool = False
+) -> None:
+    """Train `config` on the dataset's train split, score its validation split after each epoch, and keep all in `run`.
+
+    Raises DataError for a data set without labelled train and validation faces (or, on resuming, another one than the
+    run began with), ConfigError for a device that is not there, RunError if the loss stops being a finite number.
+    """
+    target = pick_device(device)
+    train, validation = labelled_split(dataset, "train"), labelled_split(dataset, "validation")
+    torch.backends.cudnn.deterministic = True
+    torch.manual_seed(config.seed)
+    learner = Learner(config, target)
+    judge = create_model(config.model, config.model_args).eval().to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    batches = Batches(config, train, target)
+    first_epoch = _resume(run, learner, dataset) if resume else 1
+    clock = _Clock(config, batches, first_epoch, report)
+
+    with run.training() as beat:
+        for epoch in range(first_epoch, config.epochs + 1):
+            began = time.monotonic()
+            seed_epoch(config.seed, epoch)
+            totals = torch.zeros(2, device=target)  # summed loss, right answers
+            seen = 0
+            for step, (faces, emotions) in enumerate(batches.of_epoch(epoch), start=1):
+                lr = learning_rate(config, epoch, step, batches.steps)
+                loss, right = learner.step(faces, emotions, lr)
+                totals += torch.stack([loss * len(faces), right])
+                seen += len(faces)
+                if beat():
+                    return
+                if step % STEPS_BETWEEN_RECORDS == 0 or step == batches.steps:
+                    mean_loss, accuracy = (totals / seen).tolist()
+                    _require_finite(mean_loss, epoch, step)
+                    position = {"epoch": epoch, "step": (epoch - 1) * batches.steps + step, "split": "train"}
+                    score = {"loss": mean_loss, "accuracy": accuracy, "n": seen, "lr": lr}
+                    run.append_metrics(kind="step", **position, **score)
+                    clock.tick(epoch, step, mean_loss, accuracy)
+            run.append_metrics(kind="epoch", **position, **score, seconds=time.monotonic() - began)
+
+            # What is scored is what is saved: the weights as the checkpoint holds them, computed in full precision.
+            weights = stored(learner.model.state_dict())
+            judge.load_state_dict(restored(weights))
+            began = time.monotonic()
+            probabilities = predict_probabilities(
+                judge, batches.preprocess, validation.images, target, report=lambda _: beat()
+            )
+            result = evaluate(
+                probabilities, validation.emotions, run=run.name, epoch=epoch, data=dataset.name, split="validation"
+            )
+            clock.validation_accuracy = result.accuracy.value
+            run.save_checkpoint(epoch, weights, batches.preprocess, _scores(result))
+            run.save_predictions(epoch, probabilities, "validation", validation.fingerprint)
+            run.append_metrics(
+                kind="epoch",
+                epoch=epoch,
+                step=epoch * batches.steps,
+                **_scores(result),
+                confusion=result.confusion.tolist(),
+                seconds=time.monotonic() - began,
+            )
+            run.keep(epochs_to_keep(config.keep_epochs, run))
+            learner.save(run, epoch)
+
+
+def _scores(result: Evaluation) -> dict[str, Any]:
+    return {"split": result.split, "loss": result.loss, "accuracy": result.accuracy.value, "n": result.n}
+
+
+class Learner:
+    """The network and its optimiser: one call a step, and a file to go on from."""
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        model = create_model(config.model, config.model_args).train()
+        self.model: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = make_optimizer(config, self.model)
+
+    def step(self, faces: Tensor, emotions: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+        """One update. Returns the mean loss and how many answers were right, as scalars on the device."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        with autocast(self.config.precision, self.device):
+            logits = self.model(faces)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, emotions, label_smoothing=self.config.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(dim=1) == emotions).sum()
+
+    def save(self, run: Run, epoch: int) -> None:
+        """state.safetensors: full-precision weights and the optimiser's moments after an epoch."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items() if tensor is not None}
+        write_tensors(run.path / "state.safetensors", tensors, {"epoch": epoch})
+
+    def load(self, run: Run) -> int:
+        """The epoch after which the state was saved; weights and moments are as they were then."""
+        tensors, header = read_tensors(run.path / "state.safetensors")
+        model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, moment = name.split(".", 2)
+                moments.setdefault(int(index), {})[moment] = tensor
+        try:
+            self.model.load_state_dict(model)
+            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"{run.path / 'state.safetensors'} does not fit {self.config.model}: {error}.") from error
+        return int(header["epoch"])
+
+
+class Batches:
+    """The training faces in memory as uint8; shuffled, normalised and augmented batch by batch on the device."""
+
+    def __init__(self, config: TrainConfig, faces: FaceDataset, device: torch.device) -> None:
+        self.preprocess = Preprocess(equalize=config.equalize)
+        self.augment = Augment(config.rotation, config.crop, config.flip)
+        self.config = config
+        self.pixels = torch.from_numpy(np.array(self.preprocess.pixels(faces.images))).to(device)
+        self.emotions = torch.from_numpy(faces.emotions.astype(np.int64)).to(device)
+        # A last batch of a single face would break batch norm: it joins the one before.
+        n = len(faces)
+        self.edges = list(range(0, n, config.batch_size)) + [n]
+        if len(self.edges) > 2 and n - self.edges[-2] < TRAIN_ON_FEWEST:
+            del self.edges[-2]
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return len(self.edges) - 1
+
+    def of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Faces float32 (B, 1, 48, 48), channels last, and emotions int64 (B,), in the order of this epoch."""
+        generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
+        order = torch.randperm(len(self.pixels), generator=generator).to(self.pixels.device)
+        for start, end in zip(self.edges, self.edges[1:], strict=False):
+            rows = order[start:end]
+            faces = self.augment(self.preprocess.normalize(self.pixels[rows]), generator)
+            yield faces.contiguous(memory_format=torch.channels_last), self.emotions[rows]
+
+
+def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser that the config names; its learning rate is set before each step."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.momentum > 0,
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    return kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+
+
+def learning_rate(config: TrainConfig, epoch: int, step: int, steps: int) -> float:
+    """The learning rate of a step; epochs and steps count from 1."""
+    if config.schedule == "step":
+        return config.lr * config.gamma ** ((epoch - 1) // config.step_size)
+    if config.schedule == "cosine":
+        done = ((epoch - 1) * steps + step - 1) / (config.epochs * steps)
+        return config.lr * (1 + math.cos(math.pi * done)) / 2
+    return config.lr
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """One well-mixed seed for each (seed, epoch)."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def seed_epoch(seed: int, epoch: int) -> None:
+    """Fix torch's own random numbers (dropout) for an epoch."""
+    torch.manual_seed(epoch_seed(seed, epoch))
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA, else Apple's MPS, else the CPU. Raises ConfigError for a device that is not there."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there.get(name, False):
+        raise ConfigError(f"There is no device '{name}' on this machine; use --device auto or one of "
+                          f"{', '.join(kind for kind, ok in there.items() if ok)}.")  # fmt: skip
+    return torch.device(name)
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 autocast where it is asked for, or (auto) where the processor computes in it: on others it is emulated
+    and slower than float32."""
+    enabled = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Does this device compute in bfloat16 natively?"""
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def labelled_split(dataset: FaceDataset, split: str) -> FaceDataset:
+    """The labelled faces of a split. Raises DataError where training cannot do with them."""
+    faces = dataset.split(split).labelled()
+    if len(faces) < TRAIN_ON_FEWEST:
+        raise DataError(f"{dataset.name} has {len(faces)} labelled faces in its {split} split; training needs more.")
+    return faces
+
+
+def epochs_to_keep(keep: str, run: Run) -> list[int]:
+    """Which of the checkpoints there are stay under a `keep_epochs` rule; the newest one always does."""
+    every, best, _ = parse_keep(keep)
+    epochs = run.epochs()
+    kept = {epoch for epoch in epochs if every and (epoch == 1 or epoch % every == 0)}
+    return sorted(kept | {epochs[-1]} | ({run.best_epoch() or epochs[-1]} if best else set()))
+
+
+def _resume(run: Run, learner: Learner, dataset: FaceDataset) -> int:
+    """Bring learner and run back to the last whole epoch; returns the epoch to go on with."""
+    began_with = run.info.get("data", {}).get("fingerprint")
+    if began_with != dataset.fingerprint:
+        raise DataError(f"{run.name} was begun on other data (fingerprint {began_with}, not {dataset.fingerprint}); "
+                        "give --data the same faces, or start a new run.")  # fmt: skip
+    if not (run.path / "state.safetensors").exists():
+        run.rewind(0)
+        return 1
+    epoch = learner.load(run)
+    run.rewind(epoch)
+    return epoch + 1
+
+
+def _require_finite(loss: float, epoch: int, step: int) -> None:
+    if not math.isfinite(loss):
+        raise RunError(f"The loss became {loss} in epoch {epoch} at step {step}; try a smaller lr.")
+
+
+class _Clock:
+    """Turns steps into speed and time left, for whoever watches."""
+
+    def __init__(self, config: TrainConfig, batches: Batches, first_epoch: int, report: Report | None) -> None:
+        self.config, self.batches, self.report = config, batches, report
+        self.began = time.monotonic()
+        self.before = (first_epoch - 1) * batches.steps
+        self.validation_accuracy = math.nan
+
+    def tick(self, epoch: int, step: int, loss: float, accuracy: float) -> None:
+        if self.report is None:
+            return
+        spent = time.monotonic() - self.began
+        done = (epoch - 1) * self.batches.steps + step - self.before
+        left = self.config.epochs * self.batches.steps - self.before - done
+        speed = done * len(self.batches.pixels) / self.batches.steps / spent
+        self.report(
+            Progress(epoch, self.config.epochs, step, self.batches.steps, loss, accuracy, self.validation_accuracy, speed, left * spent / done)
+        )  # fmt: skip
+
+
+def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str, Any]:
+    """What run.json says of a training: config, data, versions, commit and hardware."""
+    from fer_core.provenance import describe_machine
+
+    counts = {split: int(row.sum()) for split, row in dataset.counts().iterrows()}
+    return {
+        "config": config.to_dict(),
+        "data": {"name": dataset.name, "is_demo": dataset.is_demo, "counts": counts, "fingerprint": dataset.fingerprint},
+        "labels": list(EMOTIONS),
+        "machine": describe_machine(pick_device(device)),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
