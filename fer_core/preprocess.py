@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from fer_core.errors import DataError
+
 if TYPE_CHECKING:  # torch takes seconds to import, and reading data does not need it
     import torch
 
@@ -25,15 +27,25 @@ def to_face(picture: Image.Image | np.ndarray) -> np.ndarray:
     """Any gray or colour picture as one face: uint8 (48, 48).
 
     picture: a PIL image of any mode, or uint8 (H, W) or (H, W, 3). Colour becomes luma (ITU-R 601); another size is
-    resampled with antialiasing (area averaging when shrinking, bicubic when growing).
+    resampled with antialiasing (area averaging when shrinking, bicubic when growing). Raises DataError for an array of
+    another shape or type.
     """
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image = picture if isinstance(picture, Image.Image) else _image_of(picture)
+    if image.mode.startswith("I"):  # 16 bits a pixel: the upper eight; Pillow would make white of all above 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode != "L":
         image = image.convert("L")
     if image.size != (FACE_SIZE, FACE_SIZE):
         shrinking = min(image.size) >= FACE_SIZE
         image = image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BOX if shrinking else Image.Resampling.BICUBIC)
     return np.asarray(image)
+
+
+def _image_of(array: np.ndarray) -> Image.Image:
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
+    if array.dtype != np.uint8 or not is_picture or array.size == 0:
+        raise DataError(f"A picture must be uint8 (H, W) or (H, W, 3), not {array.dtype} {array.shape}.")
+    return Image.fromarray(array)
 
 
 def equalize(faces: np.ndarray) -> np.ndarray:

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from fer_core.config import TrainConfig, make_config
+from fer_core.data import FaceDataset
+from fer_core.runs import Run, create_run
+
 ROOT = Path(__file__).parent.parent
+TINY = {
+    "model": "EmotionResNet",
+    "model_args": {"widths": [4, 8]},
+    "epochs": 3,
+    "batch_size": 32,
+    "lr": 3e-3,
+    "rotation": 10.0,
+    "crop": 4.0,
+    "keep_epochs": "all",
+}
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +40,73 @@ def fer2013_path() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's own cache; all tests share one, so FER2013 is decoded once."""
     monkeypatch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def faces() -> FaceDataset:
+    """126 "faces" that a small network learns at once: each emotion is a pattern of blocks of its own, under noise.
+
+    Of each emotion 12 are training, 4 validation, and 2 test faces, these without a label.
+    """
+    rng = np.random.default_rng(0)
+    emotions = np.tile(np.arange(7, dtype=np.int8), 18)
+    splits = np.repeat(np.array([0, 1, 2], np.int8), [84, 28, 14])
+    patterns = np.kron(rng.uniform(40, 216, (7, 6, 6)), np.ones((8, 8)))
+    images = (patterns[emotions] + rng.normal(0, 25, (126, 48, 48))).clip(0, 255).astype(np.uint8)
+    emotions[splits == 2] = -1
+    ids = np.array([f"face-{i:03d}" for i in range(126)])
+    return FaceDataset(images, emotions, splits, ids, "Patterns")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., TrainConfig]:
+    """Settings for a training of well under a second; some of them other than usual."""
+    return lambda **changes: make_config({**TINY, **changes})
+
+
+@pytest.fixture(scope="session")
+def one_thread() -> None:
+    """Batches this small gain nothing from several threads, and lose much where other processes want the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def new_run(tmp_path: Path, faces: FaceDataset, one_thread: None) -> Callable[..., Run]:  # noqa: ARG001
+    """A run that is about to be trained with a config on `faces`."""
+    from fer_core.training import run_info
+
+    def create(config: TrainConfig, name: str = "run", dataset: FaceDataset = faces) -> Run:
+        return create_run(tmp_path / "runs", name, run_info(config, dataset, "cpu"))
+
+    return create
+
+
+@pytest.fixture
+def train(new_run: Any, faces: FaceDataset) -> Callable[..., Run]:
+    """Trains a config on `faces` to the end."""
+    from fer_core.training import fit
+
+    def run_of(config: TrainConfig, name: str = "run") -> Run:
+        run: Run = new_run(config, name)
+        fit(config, faces, run, "cpu")
+        return run
+
+    return run_of
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, faces: FaceDataset, tiny: Any, one_thread: None) -> Run:  # noqa: ARG001
+    """A run of three epochs, all kept; only to be read."""
+    from fer_core.training import fit, run_info
+
+    run = create_run(tmp_path_factory.mktemp("finished"), "run", run_info(tiny(), faces, "cpu"))
+    fit(tiny(), faces, run, "cpu")
+    return run
+
+
+@pytest.fixture
+def copied(finished: Run, tmp_path: Path) -> Run:
+    """The same, to be damaged."""
+    return Run(Path(shutil.copytree(finished.path, tmp_path / "runs" / "run")))

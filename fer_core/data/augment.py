@@ -34,7 +34,8 @@ class Augment:
 
     def _matrices(self, n: int, size: int, generator: torch.Generator | None) -> Tensor:
         """One 2x3 affine matrix a face, in the -1..1 coordinates of `affine_grid`: (n, 2, 3)."""
-        uniform = torch.rand(n, 4, generator=generator)  # always four draws a face: each option leaves the others' draws alone
+        # Always four draws a face: each option leaves the others' draws alone.
+        uniform = torch.rand(n, 4, generator=generator)
         angle = (2 * uniform[:, 0] - 1) * math.radians(self.rotation)
         shift = (2 * uniform[:, 1:3] - 1) * (2 * self.crop / size)
         mirror = torch.where((uniform[:, 3] < 0.5) & self.flip, -1.0, 1.0)

@@ -9,11 +9,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from fer_core.data.summary import LoadSummary
 from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS, UNLABELLED
+from fer_core.preprocess import FACE_SIZE
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
-FACE_SIZE = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +24,12 @@ class FaceDataset:
     images    uint8 (N, 48, 48), gray levels 0..255
     emotions  int8 (N,), index into `labels.EMOTIONS`, -1 where unlabelled
     splits    int8 (N,), index into `SPLITS`
-    ids       str (N,), unique within the data set: "train-00012" for row 12 of the train split, or a file's relative path
+    ids       str (N,), unique within the data set: "train-00012" for row 12 (from 0) of the train split, or the path of
+              an image file below the folder that was opened
     name      what a person calls it: "FER2013", "Demo faces", a file's name
     is_demo   True for the rendered faces that ship: every number from them must be labelled as such
     extra     further columns, one row a face (identity, intensity, pose of the demo faces); may have no columns
+    summary   where the faces came from, and what was done to them on the way
     """
 
     images: np.ndarray
@@ -36,29 +39,34 @@ class FaceDataset:
     name: str
     is_demo: bool = False
     extra: pd.DataFrame = field(default_factory=pd.DataFrame)
+    summary: LoadSummary = field(default_factory=LoadSummary)
 
     def __post_init__(self) -> None:
         n = len(self.images)
         if self.images.shape != (n, FACE_SIZE, FACE_SIZE) or self.images.dtype != np.uint8:
-            raise DataError(f"{self.name}: images must be uint8 (N, 48, 48), not {self.images.dtype} {self.images.shape}.")
+            given = f"{self.images.dtype} {self.images.shape}"
+            raise DataError(f"{self.name}: images must be uint8 (N, 48, 48), not {given}.")
         for column in ("emotions", "splits", "ids"):
             if len(getattr(self, column)) != n:
                 raise DataError(f"{self.name}: {n} images but {len(getattr(self, column))} {column}.")
+        if len(self.extra.columns) and len(self.extra) != n:
+            raise DataError(f"{self.name}: {n} images but {len(self.extra)} rows of further columns.")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def subset(self, mask: np.ndarray) -> FaceDataset:
-        """The rows where `mask` (bool (N,) or integer positions) says so, in that order."""
+        """The rows where `mask` (bool (N,) or integer positions) says so, in that order; neighbours without a copy."""
         rows = np.flatnonzero(mask) if mask.dtype == bool else mask
-        extra = self.extra.iloc[rows].reset_index(drop=True) if len(self.extra) else self.extra
+        adjoining = len(rows) > 0 and rows[0] >= 0 and bool((np.diff(rows) == 1).all())
+        chosen = slice(rows[0], rows[-1] + 1) if adjoining else rows
         return replace(
             self,
-            images=self.images[mask],
-            emotions=self.emotions[mask],
-            splits=self.splits[mask],
-            ids=self.ids[mask],
-            extra=extra,
+            images=self.images[chosen],
+            emotions=self.emotions[chosen],
+            splits=self.splits[chosen],
+            ids=self.ids[chosen],
+            extra=self.extra.iloc[chosen].reset_index(drop=True) if len(self.extra) else self.extra,
         )
 
     def split(self, name: str) -> FaceDataset:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fer_core.data.dataset import FaceDataset
-from fer_core.data.demo import demo_faces
-from fer_core.data.sources import LoadOptions, load_dataset
+from fer_core.data.load import LoadOptions, demo_faces, load_dataset
 
 
 def locate_data(path: Path | str | None = None) -> Path | None:
