@@ -4,9 +4,8 @@ the file, row or value at fault and the next step.
 FerError
 ├── DataError         a data set, or a row of it, cannot be read
 ├── ConfigError       a recipe or a setting is unknown or out of range
-├── RunError          a run directory is missing, busy or damaged
-│   └── CheckpointError   an epoch's weights cannot be loaded
-└── MissingExtraError     an optional package is not installed
+└── RunError          a run directory is missing, busy or damaged
+    └── CheckpointError   an epoch's weights cannot be loaded
 """
 
 
@@ -28,7 +27,3 @@ class RunError(FerError):
 
 class CheckpointError(RunError):
     """An epoch's weights cannot be loaded."""
-
-
-class MissingExtraError(FerError, ImportError):
-    """An optional package is not installed; the message holds the line that installs it."""

@@ -72,14 +72,16 @@ class Evaluation:
     def by_label(self) -> dict[str, Share]:
         """Of the faces of each emotion, how many were recognised (recall)."""
         return {
-            emotion: Share(int(self.confusion[i, i]), int(self.confusion[i].sum())) for i, emotion in enumerate(EMOTIONS)
+            emotion: Share(int(self.confusion[i, i]), int(self.confusion[i].sum()))
+            for i, emotion in enumerate(EMOTIONS)
         }
 
     @property
     def row_shares(self) -> np.ndarray:
         """The matrix with each row divided by its sum: float (7, 7), zero where a row is empty."""
         totals = self.confusion.sum(axis=1, keepdims=True)
-        return np.divide(self.confusion, totals, out=np.zeros((7, 7)), where=totals > 0)
+        shares: np.ndarray = np.divide(self.confusion, totals, out=np.zeros((7, 7)), where=totals > 0)
+        return shares
 
     @property
     def macro_f1(self) -> float:
@@ -97,13 +99,21 @@ class Evaluation:
             "data": self.data,
             "split": self.split,
             "n": self.n,
-            "accuracy": self.accuracy.value,
+            "accuracy": _or_null(self.accuracy.value),
             "interval_95": [low, high],
-            "macro_f1": self.macro_f1,
-            "loss": self.loss,
-            "by_label": {emotion: share.value for emotion, share in self.by_label.items()},
+            "macro_f1": _or_null(self.macro_f1),
+            "loss": _or_null(self.loss),
+            "by_label": {
+                emotion: {"accuracy": share.value, "interval_95": list(share.interval), "n": share.n}
+                for emotion, share in self.by_label.items()
+            },
             "confusion": self.confusion.tolist(),
         }
+
+
+def _or_null(value: float) -> float | None:
+    """A number as JSON holds it, which has no NaN."""
+    return None if math.isnan(value) else value
 
 
 def confusion_matrix(emotions: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -121,3 +131,40 @@ def evaluate(
     truth = probabilities[known, emotions[known]].astype(np.float64)
     loss = float(-np.log(np.maximum(truth, 1e-12)).mean()) if len(known) else math.nan
     return Evaluation(run, epoch, data, split, confusion_matrix(emotions, probabilities.argmax(axis=1)), loss)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What became of the same labelled faces from one checkpoint to another.
+
+    fixed, broken  int (k,): positions of the faces that went from wrong to right, and from right to wrong
+    n              labelled faces compared
+    """
+
+    fixed: np.ndarray
+    broken: np.ndarray
+    n: int
+
+    @property
+    def difference(self) -> float:
+        """Accuracy after minus accuracy before, -1..1; NaN without faces."""
+        return (len(self.fixed) - len(self.broken)) / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the difference of two paired proportions (Agresti & Min 2005: half a face is added to each of
+        the four cells before Wald's formula)."""
+        if not self.n:
+            return -1.0, 1.0
+        n, fixed, broken = self.n + 2, len(self.fixed) + 0.5, len(self.broken) + 0.5
+        centre = (fixed - broken) / n
+        half = Z_95 * math.sqrt(fixed + broken - (fixed - broken) ** 2 / n) / n
+        return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def compare(before: np.ndarray, after: np.ndarray, emotions: np.ndarray) -> Changes:
+    """Which faces flipped between two sets of probabilities (N, 7); unlabelled faces (-1) are left out."""
+    known = emotions != UNLABELLED
+    was_right = (before.argmax(axis=1) == emotions) & known
+    is_right = (after.argmax(axis=1) == emotions) & known
+    return Changes(np.flatnonzero(~was_right & is_right), np.flatnonzero(was_right & ~is_right), int(known.sum()))

@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from fer_core.config import TrainConfig, make_config
+from fer_core.data import FaceDataset, split_validation
 from fer_core.errors import CheckpointError, ConfigError, FerError, RunError
 from fer_core.labels import EMOTIONS
 from fer_core.preprocess import Preprocess
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # listing and drawing runs must not wait seconds for torch
 
 FORMAT_VERSION = 1
 CHECKPOINTS = Path("checkpoints")
+_ASIDE = ".tmp"  # the end of a name under which a file is written before it is moved into place
 HEARTBEAT_TIMEOUT = 60.0  # seconds without a sign of life after which a "running" run counts as interrupted
 
 
@@ -47,6 +49,8 @@ class Status:
     heartbeat: float = 0.0
     pid: int = 0
     error: str = ""
+    progress: dict[str, Any] = field(default_factory=dict)
+    """`fer_core.training.Progress` as plain values; empty before the first second of training."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,26 @@ class Run:
         except ConfigError as error:
             raise RunError(f"{self.path / 'run.json'}: {error}") from error
 
-    def extend(self, changes: dict[str, Any]) -> Run:
-        """The run with other `epochs` or `keep_epochs`, written to run.json; ConfigError for any other change: what was
-        trained so far was trained with the values that are there."""
+    def extended(self, changes: dict[str, Any]) -> TrainConfig:
+        """The config with other `epochs` or `keep_epochs`; ConfigError for any other change: what was trained so far
+        was trained with the values that are there."""
         fixed = [key for key in changes if key not in ("epochs", "keep_epochs")]
         if fixed:
-            raise ConfigError(f"A resumed run keeps its {', '.join(fixed)}; only epochs and keep_epochs can be changed.")
-        config = make_config(self.config.to_dict(), changes)
+            raise ConfigError(f"A resumed run keeps its {', '.join(fixed)}; only epochs and keep_epochs can change.")
+        return make_config(self.config.to_dict(), changes)
+
+    def set_config(self, config: TrainConfig) -> None:
+        """Write another config to run.json."""
         if config != self.config:
-            _write_text(self.path / "run.json", json.dumps({**self.info, "config": config.to_dict()}, indent=2) + "\n")
-        return Run(self.path)
+            info = {**self.info, "config": config.to_dict()}
+            _write_text(self.path / "run.json", json.dumps(info, indent=2) + "\n")
+            vars(self).update(info=info, config=config)
+
+    def split_as_in_training(self, dataset: FaceDataset) -> FaceDataset:
+        """The data with the validation faces that the run held out, where it was trained on these very faces. Other
+        data keeps the splits that it has: faces drawn from it might be among those that the run learned from."""
+        split = split_validation(dataset, self.config.validation_fraction, self.config.seed)
+        return split if split.fingerprint == self.info.get("data", {}).get("fingerprint") else dataset
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
@@ -123,23 +137,24 @@ class Run:
     def records(self) -> list[dict[str, Any]]:
         """All whole lines of metrics.jsonl; a torn one is skipped."""
         try:
-            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
+            lines = (self.path / "metrics.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        return [record for line in text.splitlines() if (record := _parse_line(line))]
+        return [record for line in lines if (record := _parse_line(line))]
 
     def metrics(self, kind: str = "epoch") -> pd.DataFrame:
-        """Epoch lines ("epoch") or the lines within epochs ("step") as a table: epoch, step, split, loss, accuracy, n, lr,
-        seconds; validation lines hold the confusion matrix as nested lists."""
+        """Epoch lines ("epoch") or the lines within epochs ("step") as a table: epoch, step, split, loss, accuracy, n,
+        lr, seconds; validation lines hold the confusion matrix as nested lists."""
         return pd.DataFrame([record for record in self.records() if record["kind"] == kind], columns=METRIC_COLUMNS)
 
     def rewind(self, epoch: int) -> None:
-        """Forget all that came after `epoch`: metrics, checkpoints and predictions of a run that was cut off."""
+        """Forget all that came after `epoch`: metrics, checkpoints and predictions of a run that was cut off, and files
+        that it had not written to their end."""
         lines = [json.dumps(record) for record in self.records() if record["epoch"] <= epoch]
         _write_text(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
-        for later in [e for e in self.epochs() if e > epoch]:
-            self.checkpoint_path(later).unlink()
         self.keep([e for e in self.epochs() if e <= epoch])
+        for half_written in self.path.glob(f".*{_ASIDE}"):
+            half_written.unlink(missing_ok=True)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -152,7 +167,7 @@ class Run:
         return sorted(int(text) for text in found if text.isdigit())
 
     def best_epoch(self) -> int | None:
-        """The kept epoch with the highest validation accuracy; without any score the last one; None without checkpoints."""
+        """The kept epoch with the highest validation accuracy; without any score the last; None without checkpoints."""
         epochs = self.epochs()
         table = self.metrics()
         table = table[(table["split"] == "validation") & table["epoch"].isin(epochs)]
@@ -225,13 +240,17 @@ class Run:
     def _write_predictions(self, like: Predictions, epochs: tuple[int, ...], probabilities: np.ndarray) -> None:
         with _replacing(self.path / f"predictions-{like.split}.npz") as aside, aside.open("wb") as file:
             np.savez_compressed(
-                file, epochs=np.array(epochs, np.int32), probabilities=probabilities, fingerprint=np.array(like.fingerprint)
+                file,
+                epochs=np.array(epochs, np.int32),
+                probabilities=probabilities,
+                fingerprint=np.array(like.fingerprint),
             )
 
     # -- status -------------------------------------------------------------------------------------------------------
 
-    def write_status(self, state: str, error: str = "") -> None:
-        record = {"state": state, "pid": os.getpid(), "heartbeat": time.time(), "error": error}
+    def write_status(self, state: str, error: str = "", progress: dict[str, Any] | None = None) -> None:
+        now = time.time()
+        record = {"state": state, "pid": os.getpid(), "heartbeat": now, "error": error, "progress": progress or {}}
         _write_text(self.path / "status.json", json.dumps(record))
 
     def status(self) -> Status:
@@ -250,35 +269,46 @@ class Run:
         (self.path / "stop").touch()
 
     @contextmanager
-    def training(self) -> Iterator[Callable[[], bool]]:
+    def training(self) -> Iterator[Callable[..., None]]:
         """Marks the run as running, and at the end as finished, stopped or failed with the reason.
 
-        Yields a function that beats the heart (at most once a second) and tells whether a stop was asked for.
+        Yields a function that beats the heart (at most once a second), with the progress last given to it, and leaves
+        the block where a stop was asked for.
+        Raises RunError where the run is being trained already.
         """
         if self.status().state == "running":
             raise RunError(f"{self.name} is already being trained by process {self.status().pid}; stop that one first.")
         stop = self.path / "stop"
         stop.unlink(missing_ok=True)
         self.write_status("running")
-        last = time.monotonic()
+        last, progress = time.monotonic(), dict[str, Any]()
 
-        def beat() -> bool:
-            nonlocal last
+        def beat(news: dict[str, Any] | None = None) -> None:
+            nonlocal last, progress
+            progress = news or progress
             if time.monotonic() - last > 1:
-                self.write_status("running")
+                self.write_status("running", progress=progress)
                 last = time.monotonic()
-            return stop.exists()
+            if stop.exists():
+                raise _StopRequestedError
 
         try:
             yield beat
+            self.write_status("finished")
+        except _StopRequestedError:
+            self.write_status("stopped")
         except KeyboardInterrupt:
             self.write_status("stopped")
             raise
         except BaseException as error:
             self.write_status("failed", error=str(error) if isinstance(error, FerError) else repr(error))
             raise
-        self.write_status("stopped" if stop.exists() else "finished")
-        stop.unlink(missing_ok=True)
+        finally:
+            stop.unlink(missing_ok=True)
+
+
+class _StopRequestedError(Exception):
+    """Somebody asked the training to stop; never leaves `Run.training`."""
 
 
 METRIC_COLUMNS = ["kind", "epoch", "step", "split", "loss", "accuracy", "n", "lr", "seconds", "confusion"]
@@ -317,21 +347,43 @@ def find_run(name: str | Path, root: Path = CHECKPOINTS) -> Run:
     raise RunError(f"There is no run '{name}' in {root}; the runs are: {known}.")
 
 
+def find_checkpoint(text: str, root: Path = CHECKPOINTS) -> tuple[Run, int | None]:
+    """A run and one of its epochs from RUN[:EPOCH] as a person writes it; EPOCH is a number, "last", or "best", as
+    also where none is given. The epoch is None where the run kept no checkpoint.
+
+    Raises RunError for an unknown run, and for an EPOCH that is none of these.
+    """
+    name, colon, epoch = text.rpartition(":")
+    if not colon or "/" in epoch or "\\" in epoch:  # a colon within a path is part of it
+        name, epoch = text, "best"
+    run = find_run(name, root)
+    if epoch == "best":
+        return run, run.best_epoch()
+    if epoch == "last":
+        return run, max(run.epochs(), default=None)
+    if not epoch.isdecimal():
+        raise RunError(f"'{epoch}' in '{text}' is no epoch; write a number, best or last, as in {name}:best.")
+    return run, int(epoch)
+
+
 def load_checkpoint_file(path: Path) -> Checkpoint:
     """The model in one checkpoint file; see `Run.load_checkpoint` for what it raises."""
     from fer_core.models import create_model
 
     tensors, header = read_tensors(path)
-    if tuple(header.get("labels", ())) != EMOTIONS:
-        raise CheckpointError(f"{path} was trained for other labels: {header.get('labels')}.")
+    if header.get("labels") != list(EMOTIONS):
+        raise CheckpointError(f"{path} was trained for other labels: {header.get('labels')}; evaluate it elsewhere.")
     try:
         model = create_model(header["model"], header["model_args"])
         model.load_state_dict(restored(tensors))
         preprocess = Preprocess(**header["preprocess"])
-    except (ConfigError, KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} does not fit the model it names ({header.get('model')}): {reason}") from error
-    return Checkpoint(header["run"], header["epoch"], model.eval(), preprocess, header.get("scores", {}))
+        return Checkpoint(header["run"], header["epoch"], model.eval(), preprocess, header.get("scores", {}))
+    except KeyError as error:
+        raise CheckpointError(f"{path} lacks {error} in its header; copy or train it again.") from error
+    except (ConfigError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} does not fit the model it names ({header['model']}): {_reason(error)}"
+        ) from error
 
 
 def stored(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -359,14 +411,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["fer_core"])
+            header = dict(json.loads((file.metadata() or {})["fer_core"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file ({error}); copy or train it again.") from error
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} was not written by this project: it has no fer_core header.") from error
     _check_version(path, header.get("format_version", 0), CheckpointError)
     return tensors, header
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line: torch puts what does not fit below a first line that tells nothing."""
+    lines = str(error).splitlines()
+    text = " ".join(lines[1:2] or lines).strip()
+    return text if len(text) <= 160 else f"{text[:160]}..."
 
 
 def _check_version(path: Path, version: Any, error: type[RunError]) -> None:
@@ -374,7 +433,7 @@ def _check_version(path: Path, version: Any, error: type[RunError]) -> None:
         raise error(f"{path} has format {version}, this version reads format {FORMAT_VERSION}; update the project.")
 
 
-def _parse_line(line: str) -> dict[str, Any] | None:
+def _parse_line(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
     except ValueError:
@@ -404,7 +463,7 @@ def _write_text(path: Path, text: str) -> None:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to, moved into place (after it reached the disk) when all went well."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{_ASIDE}")
     try:
         yield aside
         with aside.open("rb+") as file:
