@@ -6,9 +6,10 @@ streamlit run dashboard/Home.py
 
 from __future__ import annotations
 
+import math
+import shlex
 import signal
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from fer_core.config import TrainConfig, load_recipe, recipe_names
 from fer_core.data import FaceDataset, LoadOptions, open_data, split_validation
+from fer_core.data.label_order import LabelOrder
 from fer_core.errors import ConfigError, FerError
 from fer_core.runs import CHECKPOINTS, Run, create_run, find_run, free_name
 
@@ -28,16 +30,22 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def main(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (see --list) or a TOML file.")] = "report-resnet",
-    data: Annotated[Path | None, typer.Option(help="Faces as CSV, Parquet or folder; else $FER_DATA, data/, demo faces.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Faces as CSV, Parquet or folder; else $FER_DATA, data/, demo faces.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training faces.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation and dropout.")] = None,
     name: Annotated[str | None, typer.Option(help="The run's name; by default the recipe's, numbered.")] = None,
-    keep_epochs: Annotated[str | None, typer.Option(help='Checkpoints that stay: "all", or "every:K,best,last".')] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Any value of the recipe: key=value. Repeatable.")] = None,
+    keep_epochs: Annotated[
+        str | None, typer.Option(help='Checkpoints that stay: "all" or "every:K,best,last".')
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any value of the recipe: key=value. Repeatable.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     resume: Annotated[str | None, typer.Option(help="Go on with this run after its last whole epoch.")] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = CHECKPOINTS,
-    label_order: Annotated[str, typer.Option(help="Of labels that are numbers: auto, csv or alphabetical.")] = "auto",
+    label_order: Annotated[LabelOrder, typer.Option(help="What labels that are mere numbers mean.")] = "auto",
     skip_bad_rows: Annotated[bool, typer.Option(help="Leave out rows that cannot be read, and list them.")] = False,
     show_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and stop.")] = False,
 ) -> None:
@@ -46,25 +54,40 @@ def main(
         typer.echo("\n".join(recipe_names()))
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: as "stopped"
-    overrides: dict[str, Any] = parse_settings(settings or [])
-    overrides |= {k: v for k, v in {"epochs": epochs, "seed": seed, "keep_epochs": keep_epochs}.items() if v is not None}
     try:
-        run = find_run(resume, runs).extend(overrides) if resume else None
-        config = run.config if run else load_recipe(recipe, overrides)
+        overrides = parse_settings(settings or []) | given(epochs=epochs, seed=seed, keep_epochs=keep_epochs)
+        run = find_run(resume, runs) if resume else None
+        config = run.extended(overrides) if run else load_recipe(recipe, overrides)
         faces = open_data(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
         faces = split_validation(faces, config.validation_fraction, config.seed)
         run = run or new_run(runs, name, config, faces, device)
-        typer.echo(f"{run.name}: {faces.name}, {len(faces.split('train')):,} faces. Watch it: streamlit run dashboard/Home.py")
-        train(config, faces, run, device, resume=bool(resume))
+        count = len(faces.split("train"))
+        typer.echo(f"{run.name}: {faces.name}, {count:,} training faces. Watch it: streamlit run dashboard/Home.py")
+        stopped = train(config, faces, run, device, resume=bool(resume))
     except FerError as error:
         raise SystemExit(f"Error: {error}") from None
+    except OSError as error:  # a full disk, a folder that may not be written
+        raise SystemExit(f"Error: {error.filename or runs}: {error.strerror}.") from None
+    typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")
+    typer.echo("Open it with: streamlit run dashboard/Home.py")
+    if run.status().state == "stopped":
+        where = given(data=data, runs=None if runs == CHECKPOINTS else runs)
+        options = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in where.items())
+        typer.echo(f"Go on with: python train.py --resume {run.name}{options}")
+    if stopped:
+        raise SystemExit(130)  # as a shell reports Ctrl-C, so that `train.py ... && next` ends here
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
     """["lr=0.01", ...] as a dictionary of text. Raises ConfigError for one without "="."""
     for setting in settings:
         if "=" not in setting:
-            raise SystemExit(f"Error: --set {setting} has no '='; write it as key=value.")
+            raise ConfigError(f"--set {setting} has no '='; write it as key=value.")
     return {key.strip().replace("-", "_"): value.strip() for key, value in (text.split("=", 1) for text in settings)}
 
 
@@ -74,19 +97,16 @@ def new_run(runs: Path, name: str | None, config: TrainConfig, faces: FaceDatase
     return create_run(runs, name or free_name(runs, config.recipe), run_info(config, faces, device))
 
 
-def train(config: TrainConfig, faces: FaceDataset, run: Run, device: str, resume: bool) -> None:
-    """fit() under a progress bar; Ctrl-C stops after the current step and the run can be resumed."""
+def train(config: TrainConfig, faces: FaceDataset, run: Run, device: str, resume: bool) -> bool:
+    """fit() under a progress bar; Ctrl-C stops after the current step, and True is returned."""
     from fer_core.training import fit
 
     try:
         with Bar() as bar:
             fit(config, faces, run, device, report=bar.show, resume=resume)
     except KeyboardInterrupt:
-        pass
-    typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")
-    if run.status().state == "stopped":
-        typer.echo(f"Go on with: python train.py --resume {run.name}")
-    typer.echo("Open it with: streamlit run dashboard/Home.py")
+        return True
+    return False
 
 
 class Bar:
@@ -99,7 +119,7 @@ class Bar:
     def __enter__(self) -> Bar:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
 
@@ -112,8 +132,9 @@ class Bar:
             self.epoch = progress.epoch
         assert self.bar is not None
         minutes, seconds = divmod(round(progress.eta_seconds), 60)
+        validation = "not yet" if math.isnan(progress.validation_accuracy) else f"{progress.validation_accuracy:.1%}"
         self.bar.set_postfix_str(
-            f"loss {progress.loss:.3f}, train {progress.accuracy:.1%}, validation {progress.validation_accuracy:.1%}, "
+            f"loss {progress.loss:.3f}, train {progress.accuracy:.1%}, validation {validation}, "
             f"{progress.images_per_second:,.0f} images/s, {minutes}:{seconds:02d} left",
             refresh=False,
         )

@@ -110,7 +110,9 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> TrainConf
     """
     path = RECIPES / f"{name}.toml" if name in recipe_names() else Path(name)
     if path.suffix != ".toml" or not path.is_file():
-        raise ConfigError(f"There is no recipe '{name}'; the recipes are {', '.join(recipe_names())}, or name a .toml file.")
+        raise ConfigError(
+            f"There is no recipe '{name}'; the recipes are {', '.join(recipe_names())}, or name a .toml file."
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -123,8 +125,8 @@ def make_config(values: dict[str, Any], overrides: dict[str, Any] | None = None)
     merged = dict(values)
     for key, value in (overrides or {}).items():
         if key.startswith("model_args."):
-            arguments = {**merged.get("model_args", {}), key.removeprefix("model_args."): _parse(value)}
-            merged["model_args"] = arguments
+            arguments = _convert("model_args", merged.get("model_args", {}))
+            merged["model_args"] = {**arguments, key.removeprefix("model_args."): _parse(value)}
         else:
             merged[key] = value
     return TrainConfig(**{key: _convert(key, value) for key, value in merged.items()})

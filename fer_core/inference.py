@@ -29,12 +29,12 @@ class Prediction:
     @property
     def emotions(self) -> np.ndarray:
         """The most probable emotion of each face: int (N,)."""
-        return self.probabilities.argmax(axis=1)
+        return np.asarray(self.probabilities.argmax(axis=1))
 
     @property
     def confidence(self) -> np.ndarray:
         """The probability of that emotion: float32 (N,)."""
-        return self.probabilities.max(axis=1)
+        return np.asarray(self.probabilities.max(axis=1))
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Predictor:
     device: torch.device
 
     @classmethod
-    def load(cls, run: Run | str | Path, epoch: int | None = None, device: str = "cpu", root: Path = CHECKPOINTS) -> Predictor:
+    def load(
+        cls, run: Run | str | Path, epoch: int | None = None, device: str = "cpu", root: Path = CHECKPOINTS
+    ) -> Predictor:
         """The checkpoint of a run (an object, its name or its path) at an epoch, the best kept one for None.
 
         Raises RunError or CheckpointError.
@@ -74,7 +76,7 @@ class Predictor:
 
 def as_faces(pictures: np.ndarray | Sequence[Image.Image | np.ndarray]) -> np.ndarray:
     """uint8 (N, 48, 48) from faces that are so already, or from pictures of any size."""
-    if isinstance(pictures, np.ndarray) and pictures.ndim == 3 and pictures.shape[1:] == (FACE_SIZE, FACE_SIZE):
+    if isinstance(pictures, np.ndarray) and pictures.dtype == np.uint8 and pictures.shape[1:] == (FACE_SIZE, FACE_SIZE):
         return pictures
     faces = [to_face(picture) for picture in pictures]
     return np.stack(faces) if faces else np.empty((0, FACE_SIZE, FACE_SIZE), np.uint8)

@@ -29,7 +29,9 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    """The commit's hash, with "+changes" where a tracked file is not as committed."""
+    describe = ["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+changes"]
+    command = ["git", "-C", str(Path(__file__).parent), *describe]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -1,8 +1,8 @@
 """`fit`: one training, from the faces in memory to the checkpoints of a run directory.
 
-Reproducible by construction: the random numbers of an epoch (order of faces, augmentation, dropout) depend on the seed and
-the epoch's number alone, and the learning rate on the step's number alone. So a run that was killed goes on from its last
-whole epoch to the very weights that it would have had.
+Reproducible by construction: the random numbers of an epoch (order of faces, augmentation, dropout) depend on the seed
+and the epoch's number alone, and the learning rate on the step's number alone. So a run that was killed goes on from
+its last whole epoch to the very weights that it would have had.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,11 @@ from fer_core.errors import ConfigError, DataError, RunError
 from fer_core.evaluation import Evaluation, evaluate
 from fer_core.inference import predict_probabilities
 from fer_core.labels import EMOTIONS
-from fer_core.models import create_model
+from fer_core.models import count_parameters, create_model
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Run, read_tensors, restored, stored, write_tensors
 
-STEPS_BETWEEN_RECORDS = 10
+SECONDS_BETWEEN_RECORDS = 1.0  # within an epoch; a fast epoch has one at its end only
 TRAIN_ON_FEWEST = 2  # a batch-norm layer has no variance over a single face
 
 
@@ -53,7 +54,12 @@ Report = Callable[[Progress], None]
 
 
 def fit(
-    config: TrainConfig, dataset: FaceDataset, run: Run, device: str = "auto", report: Report | None = None, resume: bool = False
+    config: TrainConfig,
+    dataset: FaceDataset,
+    run: Run,
+    device: str = "auto",
+    report: Report | None = None,
+    resume: bool = False,
 ) -> None:
     """Train `config` on the dataset's train split, score its validation split after each epoch, and keep all in `run`.
 
@@ -67,10 +73,13 @@ def fit(
     learner = Learner(config, target)
     judge = create_model(config.model, config.model_args).eval().to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = Batches(config, train, target)
-    first_epoch = _resume(run, learner, dataset) if resume else 1
-    clock = _Clock(config, batches, first_epoch, report)
+    if resume:
+        require_resumable(run, dataset)
 
     with run.training() as beat:
+        first_epoch = _resume(run, learner) if resume else 1
+        learner.save(run, first_epoch - 1)  # a run has a state to go on from before it has a checkpoint
+        clock = _Clock(config, batches, first_epoch, report)
         for epoch in range(first_epoch, config.epochs + 1):
             began = time.monotonic()
             seed_epoch(config.seed, epoch)
@@ -81,15 +90,14 @@ def fit(
                 loss, right = learner.step(faces, emotions, lr)
                 totals += torch.stack([loss * len(faces), right])
                 seen += len(faces)
-                if beat():
-                    return
-                if step % STEPS_BETWEEN_RECORDS == 0 or step == batches.steps:
+                beat()
+                if clock.is_due() or step == batches.steps:
                     mean_loss, accuracy = (totals / seen).tolist()
                     _require_finite(mean_loss, epoch, step)
                     position = {"epoch": epoch, "step": (epoch - 1) * batches.steps + step, "split": "train"}
                     score = {"loss": mean_loss, "accuracy": accuracy, "n": seen, "lr": lr}
                     run.append_metrics(kind="step", **position, **score)
-                    clock.tick(epoch, step, mean_loss, accuracy)
+                    beat(asdict(clock.tick(epoch, step, mean_loss, accuracy)))
             run.append_metrics(kind="epoch", **position, **score, seconds=time.monotonic() - began)
 
             # What is scored is what is saved: the weights as the checkpoint holds them, computed in full precision.
@@ -102,6 +110,7 @@ def fit(
             result = evaluate(
                 probabilities, validation.emotions, run=run.name, epoch=epoch, data=dataset.name, split="validation"
             )
+            _require_finite(result.loss, epoch, step)
             clock.validation_accuracy = result.accuracy.value
             run.save_checkpoint(epoch, weights, batches.preprocess, _scores(result))
             run.save_predictions(epoch, probabilities, "validation", validation.fingerprint)
@@ -113,8 +122,8 @@ def fit(
                 confusion=result.confusion.tolist(),
                 seconds=time.monotonic() - began,
             )
+            learner.save(run, epoch)  # from here on a resumed run goes on with the next epoch
             run.keep(epochs_to_keep(config.keep_epochs, run))
-            learner.save(run, epoch)
 
 
 def _scores(result: Evaluation) -> dict[str, Any]:
@@ -140,7 +149,7 @@ class Learner:
         logits = logits.float()
         loss = F.cross_entropy(logits, emotions, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(dim=1) == emotions).sum()
 
@@ -149,23 +158,30 @@ class Learner:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items() if tensor is not None}
-        write_tensors(run.path / "state.safetensors", tensors, {"epoch": epoch})
+        write_tensors(_state_file(run), tensors, {"epoch": epoch})
 
     def load(self, run: Run) -> int:
         """The epoch after which the state was saved; weights and moments are as they were then."""
-        tensors, header = read_tensors(run.path / "state.safetensors")
+        tensors, header = read_tensors(_state_file(run))
         model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         moments: dict[int, dict[str, Tensor]] = {}
+        parameters = list(self.model.parameters())
         for name, tensor in tensors.items():
             if name.startswith("optimizer."):
                 _, index, moment = name.split(".", 2)
-                moments.setdefault(int(index), {})[moment] = tensor
+                moments.setdefault(int(index), {})[moment] = _laid_out_like(parameters[int(index)], tensor)
         try:
             self.model.load_state_dict(model)
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         except (RuntimeError, ValueError) as error:
             raise RunError(f"{run.path / 'state.safetensors'} does not fit {self.config.model}: {error}.") from error
         return int(header["epoch"])
+
+
+def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """An optimiser's moment in its parameter's memory layout (channels last), as before it was saved: in another one the
+    updates are slower and may round otherwise. Step counts, which are scalars, stay as they are."""
+    return torch.empty_like(parameter, device="cpu").copy_(moment) if moment.shape == parameter.shape else moment
 
 
 class Batches:
@@ -179,7 +195,7 @@ class Batches:
         self.emotions = torch.from_numpy(faces.emotions.astype(np.int64)).to(device)
         # A last batch of a single face would break batch norm: it joins the one before.
         n = len(faces)
-        self.edges = list(range(0, n, config.batch_size)) + [n]
+        self.edges = [*range(0, n, config.batch_size), n]
         if len(self.edges) > 2 and n - self.edges[-2] < TRAIN_ON_FEWEST:
             del self.edges[-2]
 
@@ -208,7 +224,7 @@ def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimiz
             weight_decay=config.weight_decay,
             nesterov=config.momentum > 0,
         )
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
 
@@ -271,21 +287,33 @@ def epochs_to_keep(keep: str, run: Run) -> list[int]:
     every, best, _ = parse_keep(keep)
     epochs = run.epochs()
     kept = {epoch for epoch in epochs if every and (epoch == 1 or epoch % every == 0)}
-    return sorted(kept | {epochs[-1]} | ({run.best_epoch() or epochs[-1]} if best else set()))
+    best_epoch = run.best_epoch() if best else None
+    return sorted(kept.union(epochs[-1:], [] if best_epoch is None else [best_epoch]))
 
 
-def _resume(run: Run, learner: Learner, dataset: FaceDataset) -> int:
-    """Bring learner and run back to the last whole epoch; returns the epoch to go on with."""
+def require_resumable(run: Run, dataset: FaceDataset) -> None:
+    """Raises DataError where the run was begun on other faces, RunError where it kept nothing to go on from."""
     began_with = run.info.get("data", {}).get("fingerprint")
     if began_with != dataset.fingerprint:
-        raise DataError(f"{run.name} was begun on other data (fingerprint {began_with}, not {dataset.fingerprint}); "
-                        "give --data the same faces, or start a new run.")  # fmt: skip
-    if not (run.path / "state.safetensors").exists():
-        run.rewind(0)
-        return 1
-    epoch = learner.load(run)
+        raise DataError(
+            f"{run.name} was begun on other data (fingerprint {began_with}, not {dataset.fingerprint}); "
+            "give --data the same faces, or start a new run."
+        )
+    if run.epochs() and not _state_file(run).exists():
+        raise RunError(f"{run.name} cannot go on: it kept no {_state_file(run).name} (as no shipped run does).")
+
+
+def _resume(run: Run, learner: Learner) -> int:
+    """Bring learner and run back to the last whole epoch; returns the epoch to go on with."""
+    epoch = learner.load(run) if _state_file(run).exists() else 0
     run.rewind(epoch)
+    run.set_config(learner.config)
+    run.keep(epochs_to_keep(learner.config.keep_epochs, run))
     return epoch + 1
+
+
+def _state_file(run: Run) -> Path:
+    return run.path / "state.safetensors"
 
 
 def _require_finite(loss: float, epoch: int, step: int) -> None:
@@ -298,30 +326,55 @@ class _Clock:
 
     def __init__(self, config: TrainConfig, batches: Batches, first_epoch: int, report: Report | None) -> None:
         self.config, self.batches, self.report = config, batches, report
-        self.began = time.monotonic()
+        self.began = self.ticked = time.monotonic()
         self.before = (first_epoch - 1) * batches.steps
         self.validation_accuracy = math.nan
 
-    def tick(self, epoch: int, step: int, loss: float, accuracy: float) -> None:
-        if self.report is None:
-            return
+    def is_due(self) -> bool:
+        """Is it time for another record?"""
+        return time.monotonic() - self.ticked >= SECONDS_BETWEEN_RECORDS
+
+    def tick(self, epoch: int, step: int, loss: float, accuracy: float) -> Progress:
+        self.ticked = time.monotonic()
         spent = time.monotonic() - self.began
         done = (epoch - 1) * self.batches.steps + step - self.before
         left = self.config.epochs * self.batches.steps - self.before - done
-        speed = done * len(self.batches.pixels) / self.batches.steps / spent
-        self.report(
-            Progress(epoch, self.config.epochs, step, self.batches.steps, loss, accuracy, self.validation_accuracy, speed, left * spent / done)
-        )  # fmt: skip
+        progress = Progress(
+            epoch=epoch,
+            epochs=self.config.epochs,
+            step=step,
+            steps=self.batches.steps,
+            loss=loss,
+            accuracy=accuracy,
+            validation_accuracy=self.validation_accuracy,
+            images_per_second=done * len(self.batches.pixels) / self.batches.steps / spent,
+            eta_seconds=left * spent / done,
+        )
+        if self.report:
+            self.report(progress)
+        return progress
 
 
 def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str, Any]:
-    """What run.json says of a training: config, data, versions, commit and hardware."""
+    """What run.json says of a training: config, data, versions, commit and hardware.
+
+    Raises what speaks against the training, as `fit` does, so that no run is created in vain.
+    """
     from fer_core.provenance import describe_machine
 
+    parameters = count_parameters(create_model(config.model, config.model_args))
+    for split in ("train", "validation"):
+        labelled_split(dataset, split)
     counts = {split: int(row.sum()) for split, row in dataset.counts().iterrows()}
     return {
         "config": config.to_dict(),
-        "data": {"name": dataset.name, "is_demo": dataset.is_demo, "counts": counts, "fingerprint": dataset.fingerprint},
+        "parameters": parameters,
+        "data": {
+            "name": dataset.name,
+            "is_demo": dataset.is_demo,
+            "counts": counts,
+            "fingerprint": dataset.fingerprint,
+        },
         "labels": list(EMOTIONS),
         "machine": describe_machine(pick_device(device)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

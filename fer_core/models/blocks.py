@@ -11,7 +11,9 @@ class ConvBlock(nn.Module):
     (B, channels_in, H, W) -> (B, channels_out, H', W') with H' = H + 2 * padding - kernel + 1, halved by pooling.
     """
 
-    def __init__(self, channels_in: int, channels_out: int, kernel: int = 5, padding: int = 0, pool: bool = False) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int = 5, padding: int = 0, pool: bool = False
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, kernel, padding=padding)
         self.norm = nn.BatchNorm2d(channels_out)
@@ -20,8 +22,8 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # ReLU and max-pooling commute (both are monotone); in this order the ReLU has a quarter of the work.
-        x = self.relu(self.pool(self.norm(self.conv(x))))
-        return x
+        activations: Tensor = self.relu(self.pool(self.norm(self.conv(x))))
+        return activations
 
 
 class ResidualBlock(ConvBlock):

@@ -27,4 +27,5 @@ class EmotionCNN(nn.Module):
         x = self.conv1(x)  # (B, 24, 22, 22)
         x = self.conv2(x)  # (B, 48, 9, 9)
         x = self.conv3(x)  # (B, 96, 5, 5)
-        return self.linear(self.flatten(x))  # (B, 7)
+        logits: Tensor = self.linear(self.flatten(x))  # (B, 7)
+        return logits

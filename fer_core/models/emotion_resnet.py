@@ -34,4 +34,5 @@ class EmotionResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # (B, 1, 48, 48)
         x = self.drop1(self.res1(self.conv1(x)))  # (B, 24, 22, 22)
         x = self.drop2(self.res2(self.conv2(x)))  # (B, 96, 9, 9)
-        return self.linear(self.drop3(self.flatten(x)))  # (B, 7)
+        logits: Tensor = self.linear(self.drop3(self.flatten(x)))  # (B, 7)
+        return logits
