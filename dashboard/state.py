@@ -1,0 +1,373 @@
+"""All of the dashboard's caching and session state; no other module of it touches either.
+
+What is cached here is shared by all sessions and must not be changed by those who get it. Whatever can be chosen lives
+in the URL: in widgets with `bind="query-params"` where there is a widget, else through `parameter` and `set_parameter`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from dashboard.progress import progress
+from fer_core.data import FaceDataset, demo_faces, load_dataset, locate_data
+from fer_core.errors import DataError, FerError, RunError
+from fer_core.evaluation import Evaluation, evaluate
+from fer_core.predictions import known_probabilities, split_probabilities
+from fer_core.runs import CHECKPOINTS, Run, find_run, list_runs
+
+if TYPE_CHECKING:  # torch is imported when a network is first run, so that the first page is there at once
+    from fer_core.inference import Predictor
+
+DEMO = "Demo faces"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A checkpoint that was chosen: shown and shared as RUN:EPOCH."""
+
+    run: Run
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"{self.run.name}:{self.epoch}"
+
+
+# -- where things are ------------------------------------------------------------------------------
+
+
+def _options() -> argparse.Namespace:
+    """What was given after `--`: streamlit run dashboard/Home.py -- --data PATH --runs DIR."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data")
+    parser.add_argument("--runs", default=os.environ.get("FER_RUNS") or CHECKPOINTS)
+    return parser.parse_known_args(sys.argv[1:])[0]
+
+
+def runs_folder() -> Path:
+    return Path(_options().runs)
+
+
+def data_path() -> Path | None:
+    """Where the user's faces are; None where there are only the demo faces."""
+    return locate_data(_options().data)
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+class _Memory:
+    """The values used last, by key. st.cache_data would copy them, and its functions cannot draw a progress bar."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.values, self.lock = size, OrderedDict[Any, Any](), Lock()
+
+    def get(self, key: Any, make: Callable[[], T]) -> T:
+        with self.lock:
+            if key in self.values:
+                self.values.move_to_end(key)
+                value: T = self.values[key]
+                return value
+        value = make()
+        with self.lock:
+            self.values[key] = value
+            while len(self.values) > self.size:
+                self.values.popitem(last=False)
+        return value
+
+
+@st.cache_resource(show_spinner=False)
+def _memory() -> _Memory:
+    return _Memory(200)
+
+
+def _stamp(path: Path) -> int:
+    """When a file last changed, in ns; 0 where it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+# -- faces -----------------------------------------------------------------------------------------
+
+
+def faces() -> FaceDataset:
+    """The chosen data set, split as the chosen run split it. Where the user's own cannot be read, the demo faces;
+    `data_problem` says why."""
+    path = data_path()
+    is_demo = path is None or st.session_state.get("data") == DEMO or data_problem()
+    whole, chosen = _demo() if is_demo or path is None else _load(path), choice()
+    if chosen is None:
+        return whole
+    key = ("as split", str(chosen.run.path), _stamp(chosen.run.path / "run.json"), whole.fingerprint)
+    return _memory().get(key, lambda: chosen.run.split_as_in_training(whole))
+
+
+def data_problem() -> str:
+    """Why the user's data cannot be shown, "" where it can."""
+    path = data_path()
+    if path is None:
+        return ""
+    try:
+        _load(path)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _load(path: Path) -> FaceDataset:
+    def read() -> FaceDataset | str:
+        try:
+            with progress(f"Reading {path.name}") as report:
+                return load_dataset(path, report=lambda share, _: report(share))
+        except DataError as error:
+            return str(error)  # remembered too: a broken file is not read again on every click
+
+    result = _memory().get(("data", str(path), _stamp(path)), read)
+    if isinstance(result, str):
+        raise DataError(result)
+    return result
+
+
+def _demo() -> FaceDataset:
+    return _memory().get("demo", demo_faces)
+
+
+def split(name: str) -> FaceDataset:
+    """One split of the chosen data; the same object each time, so that its fingerprint is computed once."""
+    whole = faces()
+    return _memory().get(("split", whole.fingerprint, name), lambda: whole.split(name))
+
+
+def splits() -> list[str]:
+    """The splits that the chosen data has, validation first: the one on which epochs are compared."""
+    present = list(faces().counts().index)
+    return sorted(present, key=["validation", "test", "train"].index)
+
+
+# -- runs and checkpoints --------------------------------------------------------------------------
+
+
+def runs() -> list[Run]:
+    """The runs that can be read: those on real faces before those on demo faces, the most accurate first."""
+    found = [run for run in all_runs() if not run_problem(run)]
+    return sorted(found, key=lambda run: (is_demo_run(run), -best_accuracy(run)))
+
+
+def all_runs() -> list[Run]:
+    """All run directories, damaged ones too."""
+    return [_run(run.path) for run in list_runs(runs_folder())]
+
+
+def _run(path: Path) -> Run:
+    return _memory().get(("run", str(path), _stamp(path / "run.json")), lambda: Run(path))
+
+
+def run_problem(run: Run) -> str:
+    """Why a run cannot be read, "" where it can."""
+    try:
+        _ = run.config
+    except RunError as error:
+        return str(error)
+    return ""
+
+
+def is_demo_run(run: Run) -> bool:
+    return bool(run.info.get("data", {}).get("is_demo"))
+
+
+def best_accuracy(run: Run) -> float:
+    """The highest validation accuracy of any epoch, 0..1; 0 before the first."""
+    table = validation_metrics(run)
+    return float(table["accuracy"].max()) if len(table) else 0.0
+
+
+def metrics(run: Run, kind: str = "epoch") -> pd.DataFrame:
+    key = ("metrics", str(run.path), kind, _stamp(run.path / "metrics.jsonl"))
+    return _memory().get(key, lambda: run.metrics(kind))
+
+
+def validation_metrics(run: Run) -> pd.DataFrame:
+    table = metrics(run)
+    return table[table["split"] == "validation"]
+
+
+def kept_epochs(run: Run) -> list[int]:
+    return _memory().get(("epochs", str(run.path), _stamp(run.path)), run.epochs)
+
+
+def best_epoch(run: Run) -> int | None:
+    key = ("best", str(run.path), _stamp(run.path), _stamp(run.path / "metrics.jsonl"))
+    return _memory().get(key, run.best_epoch)
+
+
+def choices() -> list[str]:
+    """All checkpoints as RUN:EPOCH, run by run, the best epoch of each run first."""
+    result = []
+    for run in runs():
+        best = best_epoch(run)
+        result += [
+            f"{run.name}:{epoch}" for epoch in sorted(kept_epochs(run), key=lambda epoch: (epoch != best, epoch))
+        ]
+    return result
+
+
+def choice() -> Choice | None:
+    """The checkpoint chosen in the sidebar; None where there is none at all."""
+    text = st.session_state.get("checkpoint") or next(iter(choices()), None)
+    return parse_choice(text) if text else None
+
+
+def parse_choice(text: str) -> Choice:
+    name, _, epoch = text.rpartition(":")
+    return Choice(_run(find_run(name, runs_folder()).path), int(epoch))
+
+
+def choose(text: str) -> None:
+    """Set the sidebar's checkpoint from a page's callback."""
+    st.session_state["checkpoint"] = text
+
+
+# -- what checkpoints say --------------------------------------------------------------------------
+
+
+def predictions(chosen: Choice, split_name: str) -> np.ndarray:
+    """Probabilities float32 (N, 7) of a split of the chosen data. Shows progress. Raises CheckpointError."""
+    part = split(split_name)
+
+    def compute() -> np.ndarray:
+        known = known_probabilities(chosen.run, chosen.epoch, part)
+        if known is not None:
+            return known
+        with progress(f"{chosen} looks at {len(part):,} faces") as report:
+            return split_probabilities(chosen.run, chosen.epoch, part, report)
+
+    return _memory().get(("said", *_checkpoint_key(chosen), part.fingerprint), compute)
+
+
+def history(run: Run, split_name: str, row: int) -> tuple[list[int], np.ndarray]:
+    """What each kept epoch that can be loaded says of one face: the epochs, and float32 (epochs, 7)."""
+    part = split(split_name)
+    epochs = kept_epochs(run)
+
+    def compute() -> tuple[list[int], np.ndarray]:
+        saved = run.predictions(split_name)
+        if saved and saved.fingerprint == part.fingerprint and set(epochs) <= set(saved.epochs):
+            return epochs, saved.probabilities[[saved.epochs.index(e) for e in epochs], row].astype(np.float32)
+        said = {}
+        for epoch in epochs:
+            try:
+                said[epoch] = predictor(Choice(run, epoch)).predict(part.images[row : row + 1]).probabilities[0]
+            except FerError:
+                continue  # a damaged checkpoint is named where it is chosen; the others are shown all the same
+        return list(said), np.stack(list(said.values())) if said else np.empty((0, 7), np.float32)
+
+    return _memory().get(("history", str(run.path), tuple(epochs), part.fingerprint, row), compute)
+
+
+def predictor(chosen: Choice) -> Predictor:
+    """The chosen network, ready to run. Raises CheckpointError."""
+    from fer_core.inference import Predictor
+
+    return _memory().get(("net", *_checkpoint_key(chosen)), lambda: Predictor.load(chosen.run, chosen.epoch))
+
+
+def _checkpoint_key(chosen: Choice) -> tuple[str, int, int]:
+    return str(chosen.run.path), chosen.epoch, _stamp(chosen.run.checkpoint_path(chosen.epoch))
+
+
+def evaluation(chosen: Choice, split_name: str) -> Evaluation:
+    """The chosen checkpoint scored on a split of the chosen data. Raises CheckpointError."""
+    part = split(split_name)
+    said = predictions(chosen, split_name)
+
+    def compute() -> Evaluation:
+        return evaluate(said, part.emotions, run=chosen.run.name, epoch=chosen.epoch, data=part.name, split=split_name)
+
+    return _memory().get(("scored", *_checkpoint_key(chosen), part.fingerprint), compute)
+
+
+def recorded_evaluation(chosen: Choice) -> Evaluation | None:
+    """How the run itself scored this epoch on its validation faces, which need not be here; None where it did not."""
+    table = validation_metrics(chosen.run)
+    table = table[table["epoch"] == chosen.epoch]
+    if table.empty or not isinstance(table.iloc[-1]["confusion"], list):
+        return None
+    line = table.iloc[-1]
+    data = str(chosen.run.info["data"]["name"])
+    matrix = np.array(line["confusion"])
+    return Evaluation(chosen.run.name, chosen.epoch, data, "validation", matrix, float(line["loss"]))
+
+
+def has_recorded_faces(run: Run) -> bool:
+    """Are the faces on which the run scored itself those of the chosen data's validation split?"""
+    if "validation" not in splits():
+        return False
+    saved = _memory().get(
+        ("saved for", str(run.path), _stamp(run.path / "predictions-validation.npz")),
+        lambda: run.predictions("validation"),
+    )
+    return saved is not None and saved.fingerprint == split("validation").fingerprint
+
+
+# -- the URL ---------------------------------------------------------------------------------------
+
+
+def parameter(name: str) -> str | None:
+    """A value in the URL that belongs to no widget."""
+    value: str | None = st.query_params.get(name)
+    return value
+
+
+def set_parameter(name: str, value: str | None) -> None:
+    if value is None:
+        st.query_params.pop(name, None)
+    else:
+        st.query_params[name] = value
+
+
+def get(key: str, default: Any = None) -> Any:
+    """The value of a widget, or of something that a page remembers within this session."""
+    return st.session_state.get(key, default)
+
+
+def put(key: str, value: Any) -> None:
+    st.session_state[key] = value
+
+
+def forget(key: str) -> None:
+    st.session_state.pop(key, None)
+
+
+def remember_face(face: str) -> None:
+    """Keep a clicked face for `take_face`: a callback itself cannot go to another page."""
+    st.session_state["face to open"] = face
+
+
+def take_face() -> str | None:
+    face: str | None = st.session_state.pop("face to open", None)
+    return face
+
+
+def query(**values: str) -> dict[str, str]:
+    """The URL's values for a link to another page: what holds across pages, and `values`."""
+    lasting = {key: st.query_params[key] for key in ("data", "checkpoint") if key in st.query_params}
+    return {**lasting, **values}
+
+
+def forget_all(keys: list[str]) -> None:
+    for key in keys:
+        forget(key)

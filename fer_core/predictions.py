@@ -1,0 +1,73 @@
+"""What a checkpoint says of a whole split, computed at most once: from the run's own file where it scored these very
+faces, else from the user's cache, else by running the network. Imports torch only for the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from fer_core.data import FaceDataset
+from fer_core.data.cache import cache_dir, moved_into_place
+from fer_core.errors import CheckpointError
+from fer_core.runs import Run
+
+_KEPT = 400  # files in the cache; one of FER2013's training faces takes 0.4 MB
+
+
+def known_probabilities(run: Run, epoch: int, faces: FaceDataset) -> np.ndarray | None:
+    """Probabilities float32 (N, 7) of `faces` under a kept epoch where they are on disk already, else None.
+
+    Raises CheckpointError where the run kept no such epoch.
+    """
+    for path in sorted(run.path.glob("predictions-*.npz")):
+        saved = run.predictions(path.stem.removeprefix("predictions-"))
+        if saved and saved.fingerprint == faces.fingerprint and epoch in saved.epochs:
+            return np.asarray(saved.probabilities[saved.epochs.index(epoch)], np.float32)
+    try:
+        cached: np.ndarray = np.load(_cache_file(run, epoch, faces), allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # not there, or damaged: it is computed again
+        return None
+    return np.asarray(cached, np.float32) if cached.shape == (len(faces), 7) else None
+
+
+def split_probabilities(
+    run: Run, epoch: int, faces: FaceDataset, report: Callable[[float], object] | None = None
+) -> np.ndarray:
+    """Probabilities float32 (N, 7) of `faces` (one split of a data set) under a kept epoch; computed once, then cached.
+
+    report: called with the share done, 0..1, while the network runs. Raises CheckpointError.
+    """
+    known = known_probabilities(run, epoch, faces)
+    if known is not None:
+        return known
+    from fer_core.inference import Predictor
+
+    computed = Predictor.load(run, epoch).predict(faces.images, report=report).probabilities
+    probabilities = computed.astype(np.float16)  # as it is stored: the same answer the first time and ever after
+    file = _cache_file(run, epoch, faces)
+    with suppress(OSError):  # a full or read-only disk: the answer is there all the same
+        with moved_into_place(file) as stream:
+            np.save(stream, probabilities)
+        _remove_old(file.parent)
+    return probabilities.astype(np.float32)
+
+
+def _cache_file(run: Run, epoch: int, faces: FaceDataset) -> Path:
+    """Named after the content of the checkpoint and of the faces: a run trained anew under its old name is another."""
+    try:
+        digest = hashlib.blake2b(run.checkpoint_path(epoch).read_bytes(), digest_size=16)
+    except OSError as error:
+        raise CheckpointError(f"{run.name} has no readable checkpoint of epoch {epoch} ({error.strerror}).") from error
+    digest.update(faces.fingerprint.encode())
+    return cache_dir() / "predictions" / f"{digest.hexdigest()}.npy"
+
+
+def _remove_old(folder: Path) -> None:
+    newest_first = sorted(folder.glob("*.npy"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in newest_first[_KEPT:]:
+        file.unlink(missing_ok=True)
