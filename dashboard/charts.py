@@ -46,7 +46,9 @@ def probability_bars(probabilities: np.ndarray, truth: int = -1) -> Chart:
     table = pd.DataFrame({"emotion": EMOTIONS, "name": names, "probability": probabilities.astype(float)})
     table["shown"] = [f"{100 * value:.0f}%" if value >= 0.005 else "<1%" for value in table["probability"]]
     base = alt.Chart(table).encode(
-        y=alt.Y("name:N", sort=names, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=130)),
+        y=alt.Y(
+            "name:N", sort=names, title=None, axis=alt.Axis(labelFlush=False, ticks=False, domain=False, labelLimit=130)
+        ),
         tooltip=[
             alt.Tooltip("emotion:N", title="Emotion"),
             alt.Tooltip("probability:Q", title="Probability", format=".1%"),
@@ -78,7 +80,7 @@ def probability_history(epochs: Sequence[int], probabilities: np.ndarray, truth:
                 scale=alt.Scale(domain=[0, 1]),
                 axis=alt.Axis(format="%", tickCount=3),
             ),
-            color=alt.Color("emotion:N", scale=_EMOTION_COLOR, legend=alt.Legend(orient="top", title=None, columns=3)),
+            color=alt.Color("emotion:N", scale=_EMOTION_COLOR, legend=None),  # the bars above name the colours
             tooltip=["emotion:N", "epoch:Q", alt.Tooltip("probability:Q", format=".1%")],
         )
     )
@@ -113,7 +115,7 @@ def confusion(evaluation: Evaluation, shares: bool, chosen: tuple[int, int] | No
             title="Predicted",
             axis=alt.Axis(orient="top", labelAngle=0, labelFlush=False, ticks=False, domain=False),
         ),
-        y=alt.Y("true:N", sort=EMOTIONS, title="True", axis=alt.Axis(ticks=False, domain=False)),
+        y=alt.Y("true:N", sort=EMOTIONS, title="True", axis=alt.Axis(labelFlush=False, ticks=False, domain=False)),
         tooltip=[
             alt.Tooltip("true:N", title="True"),
             alt.Tooltip("predicted:N", title="Predicted"),
@@ -164,7 +166,7 @@ def label_accuracy(shares: Mapping[str, Mapping[str, Share]]) -> Chart:
     scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(format="%", tickCount=5)
     x = alt.X("accuracy:Q", title=title, scale=scale, axis=axis)
     base = alt.Chart(table).encode(
-        y=alt.Y("emotion:N", sort=EMOTIONS, title=None, axis=alt.Axis(ticks=False, domain=False)),
+        y=alt.Y("emotion:N", sort=EMOTIONS, title=None, axis=alt.Axis(labelFlush=False, ticks=False, domain=False)),
         tooltip=[
             alt.Tooltip("checkpoint:N", title="Checkpoint"),
             alt.Tooltip("emotion:N", title="Emotion"),

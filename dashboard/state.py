@@ -189,6 +189,11 @@ def is_demo_run(run: Run) -> bool:
     return bool(run.info.get("data", {}).get("is_demo"))
 
 
+def trained_on(run: Run) -> str:
+    """The name of the data that a run was trained and scored on."""
+    return str(run.info.get("data", {}).get("name", "unknown faces"))
+
+
 def best_accuracy(run: Run) -> float:
     """The highest validation accuracy of any epoch, 0..1; 0 before the first."""
     table = validation_metrics(run)
@@ -307,9 +312,9 @@ def recorded_evaluation(chosen: Choice) -> Evaluation | None:
     if table.empty or not isinstance(table.iloc[-1]["confusion"], list):
         return None
     line = table.iloc[-1]
-    data = str(chosen.run.info["data"]["name"])
     matrix = np.array(line["confusion"])
-    return Evaluation(chosen.run.name, chosen.epoch, data, "validation", matrix, float(line["loss"]))
+    loss = float(line["loss"])
+    return Evaluation(chosen.run.name, chosen.epoch, trained_on(chosen.run), "validation", matrix, loss)
 
 
 def has_recorded_faces(run: Run) -> bool:

@@ -60,6 +60,9 @@ def _choose_checkpoint() -> None:
     if not options:
         st.caption("No checkpoint yet: train a run on the Training page.")
         return
+    asked = state.parameter("checkpoint")
+    if asked and asked not in options:
+        st.warning(f"There is no checkpoint '{asked}' any more; another one is shown.", icon=":material/warning:")
     if state.get("checkpoint") not in options:
         state.forget("checkpoint")  # its run was deleted, or the epoch is no longer kept
     st.selectbox(
@@ -248,7 +251,7 @@ def runs_table() -> pd.DataFrame:
                 "95% interval": f"{low:.1%} to {high:.1%}" if share.n else "",
                 "Best epoch": int(best["epoch"]) if best is not None else None,
                 "Validation accuracy": table["accuracy"].tolist(),
-                "Scored on": f"{run.info['data']['name']}, validation",
+                "Scored on": f"{state.trained_on(run)}, validation",
                 "n": share.n,
                 "Epochs": f"{len(table)} of {run.config.epochs}",
                 "State": run.status().state,
@@ -295,8 +298,13 @@ def extra_filters(part: FaceDataset) -> np.ndarray:
             )
             keep &= np.isin(values.astype(str), wanted) if wanted else True
         elif len(values) and values.min() < values.max():
-            ends = (float(np.floor(values.min() * 100) / 100), float(np.ceil(values.max() * 100) / 100))
-            low, high = st.slider(label, *ends, ends, key=f"x-{name}", bind="query-params")
+            whole = np.issubdtype(values.dtype, np.integer)
+            ends: tuple[float, float] = (
+                (int(values.min()), int(values.max()))
+                if whole
+                else (float(np.floor(values.min() * 10) / 10), float(np.ceil(values.max() * 10) / 10))
+            )
+            low, high = st.slider(label, *ends, ends, key=f"x-{name}", bind="query-params", width=200)
             keep &= (values >= low) & (values <= high)
     return keep
 
@@ -306,7 +314,7 @@ RECORDED = "recorded"  # beside the splits: the run's own scores on validation f
 
 def choose_scored(*runs: Run) -> str:
     """On which faces to score: a split of the chosen data, or what the run recorded where its faces are not at hand."""
-    origins = {str(run.info["data"]["fingerprint"]) for run in runs}
+    origins = {run.info.get("data", {}).get("fingerprint") for run in runs}
     elsewhere = (
         len(origins) == 1 and not state.has_recorded_faces(runs[0]) and len(state.validation_metrics(runs[0])) > 0
     )
@@ -314,7 +322,7 @@ def choose_scored(*runs: Run) -> str:
 
     def name(option: str) -> str:
         if option == RECORDED:
-            return f"{runs[0].info['data']['name']}, validation (recorded)"
+            return f"{state.trained_on(runs[0])}, validation (recorded)"
         return f"{state.faces().name}, {option}"
 
     return str(

@@ -152,8 +152,8 @@ class Changes:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the difference of two paired proportions (Agresti & Min 2005: half a face is added to each of
-        the four cells before Wald's formula)."""
+        """95 % interval of the difference of two paired proportions (Agresti & Min 2005: half a face is added to each
+        of the four cells before Wald's formula)."""
         if not self.n:
             return -1.0, 1.0
         n, fixed, broken = self.n + 2, len(self.fixed) + 0.5, len(self.broken) + 0.5

@@ -179,8 +179,8 @@ class Learner:
 
 
 def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
-    """An optimiser's moment in its parameter's memory layout (channels last), as before it was saved: in another one the
-    updates are slower and may round otherwise. Step counts, which are scalars, stay as they are."""
+    """An optimiser's moment in its parameter's memory layout (channels last), as before it was saved: in another one
+    the updates are slower and may round otherwise. Step counts, which are scalars, stay as they are."""
     return torch.empty_like(parameter, device="cpu").copy_(moment) if moment.shape == parameter.shape else moment
 
 

@@ -28,16 +28,18 @@ with st.expander("More filters", icon=":material/tune:"):
     predicted_ones = st.pills(
         "Predicted emotion", EMOTIONS, selection_mode="multi", key="predicted", bind="query-params"
     )
-    low, high = st.slider(
-        "Confidence, %",
-        0,
-        100,
-        (0, 100),
-        key="confidence",
-        bind="query-params",
-        help="The probability of the predicted emotion",
-    )
-    extra = widgets.extra_filters(part)
+    with st.container(horizontal=True, gap="medium"):
+        low, high = st.slider(
+            "Confidence, %",
+            0,
+            100,
+            (0, 100),
+            key="confidence",
+            bind="query-params",
+            width=200,
+            help="The probability of the predicted emotion",
+        )
+        extra = widgets.extra_filters(part)
 
 # -- compute ---------------------------------------------------------------------------------------
 

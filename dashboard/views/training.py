@@ -44,9 +44,10 @@ def watch(name: str) -> None:
     """One run that is going on or could go on: how far it is, what can be done, and its log."""
     found = [run for run in state.all_runs() if run.name == name]
     status = found[0].status() if found else None
+    reading = not found and is_alive(state.runs_folder(), name)
     with st.container(border=True, key=f"watch {name}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{name}**: {status.state if status else 'reading the data'}")
+            st.markdown(f"**{name}**: {status.state if status else 'reading the data' if reading else 'failed'}")
             if status and status.state == "running":
                 st.button(
                     "Stop",
@@ -77,7 +78,7 @@ def watch(name: str) -> None:
         elif status and status.error:
             st.error(status.error, icon=":material/error:")
         log = read_log(state.runs_folder(), name)
-        if not found and not is_alive(state.runs_folder(), name):
+        if not found and not reading:
             st.error(log[-1] if log else "It ended without a word.", icon=":material/error:")
         if log:
             with st.expander("Log"):

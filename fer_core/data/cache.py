@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from fer_core.data.reading import Rows
@@ -130,6 +131,8 @@ def _from_table(table: pa.Table) -> Entry:
     prefix = "extra "
     extra = table.select([name for name in table.column_names if name.startswith(prefix)])
     frame = extra.rename_columns([name.removeprefix(prefix) for name in extra.column_names]).to_pandas()
+    if frame.columns.empty:
+        frame = pd.DataFrame()  # as on reading
     rows = Rows(images, table.column("emotions").to_numpy(), table.column("splits").to_numpy(), extra=frame)
     return Entry(rows, np.array(table.column("ids").to_pylist()), json.loads(table.schema.metadata[b"about"]))
 
