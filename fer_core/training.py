@@ -300,7 +300,9 @@ def require_resumable(run: Run, dataset: FaceDataset) -> None:
             "give --data the same faces, or start a new run."
         )
     if run.epochs() and not _state_file(run).exists():
-        raise RunError(f"{run.name} cannot go on: it kept no {_state_file(run).name} (as no shipped run does).")
+        raise RunError(
+            f"{run.name} has no {_state_file(run).name} to go on from (no shipped run has); start a new run."
+        )
 
 
 def _resume(run: Run, learner: Learner) -> int:

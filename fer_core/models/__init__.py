@@ -31,7 +31,7 @@ def create_model(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Mo
 
 
 def conv_layers(model: nn.Module) -> dict[str, nn.Conv2d]:
-    """The convolutions in forward order under the names that menus show: `conv1` (in full `conv1.conv`), `res1.0`, ..."""
+    """The convolutions in forward order under the names that menus show: `conv1` (`conv1.conv` in full), `res1.0`."""
     return {name.removesuffix(".conv"): layer for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
 
 

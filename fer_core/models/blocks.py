@@ -1,7 +1,8 @@
-"""The two blocks that both of the report's networks are made of."""
+"""The blocks that both of the report's networks are made of."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
@@ -34,3 +35,20 @@ class ResidualBlock(ConvBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
+
+
+class Flatten(nn.Flatten):
+    """(B, C, H, W) -> (B, C * H * W), with the gradient laid out in memory as the input is.
+
+    Without that, a channels-last network gets a gradient from its linear layer in the other layout, and every layer
+    back to the next convolution mixes the two: the same numbers, but a tenth of the training time more.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad and x.is_contiguous(memory_format=torch.channels_last):
+            x.register_hook(_channels_last)  # type: ignore[no-untyped-call]
+        return super().forward(x)
+
+
+def _channels_last(gradient: Tensor) -> Tensor:
+    return gradient.contiguous(memory_format=torch.channels_last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fer_core.labels import EMOTIONS
-from fer_core.models.blocks import ConvBlock
+from fer_core.models.blocks import ConvBlock, Flatten
 
 
 class EmotionCNN(nn.Module):
@@ -20,7 +20,7 @@ class EmotionCNN(nn.Module):
         self.conv1 = ConvBlock(1, first, pool=True)
         self.conv2 = ConvBlock(first, second, pool=True)
         self.conv3 = ConvBlock(second, third)
-        self.flatten = nn.Flatten()
+        self.flatten = Flatten()
         self.linear = nn.Linear(third * 5 * 5, len(EMOTIONS))
 
     def forward(self, x: Tensor) -> Tensor:  # (B, 1, 48, 48)

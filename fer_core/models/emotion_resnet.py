@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from fer_core.labels import EMOTIONS
-from fer_core.models.blocks import ConvBlock, ResidualBlock
+from fer_core.models.blocks import ConvBlock, Flatten, ResidualBlock
 
 
 class EmotionResNet(nn.Module):
@@ -27,7 +27,7 @@ class EmotionResNet(nn.Module):
         self.conv2 = ConvBlock(first, second, pool=True)
         self.res2 = nn.Sequential(ResidualBlock(second), ResidualBlock(second))
         self.drop2 = nn.Dropout2d(dropout[1])
-        self.flatten = nn.Flatten()
+        self.flatten = Flatten()
         self.drop3 = nn.Dropout(dropout[2])
         self.linear = nn.Linear(second * 9 * 9, len(EMOTIONS))
 

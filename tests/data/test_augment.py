@@ -1,0 +1,107 @@
+"""Augmentation of a batch: every move against an oracle, every face by its own draw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fer_core.data.augment import Augment
+
+
+@pytest.fixture
+def batch() -> Tensor:
+    """64 times the same face of smooth noise, so that what differs afterwards was moved differently."""
+    coarse = torch.randn(1, 1, 12, 12, generator=torch.Generator().manual_seed(1))
+    return F.interpolate(coarse, (48, 48), mode="bicubic").expand(64, 1, 48, 48).contiguous()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_without_options_the_faces_are_left_alone(batch: Tensor) -> None:
+    assert Augment()(batch, seeded()) is batch
+
+
+@pytest.fixture
+def draw(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Every face gets these four numbers instead of random ones: turn, shift right, shift down, mirror."""
+
+    def fix(turn: float = 0.5, right: float = 0.5, down: float = 0.5, mirror: float = 0.9) -> None:
+        monkeypatch.setattr(torch, "rand", lambda n, *_, **__: torch.tensor([[turn, right, down, mirror]] * n))
+
+    return fix
+
+
+def test_the_middle_of_every_range_is_the_identity(batch: Tensor, draw: Any) -> None:
+    draw()
+    moved = Augment(rotation=30, crop=6, flip=True)(batch)
+    torch.testing.assert_close(moved, batch, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("right", "down"), [(4, 0), (0, -3), (-4, 2)])
+def test_a_shift_by_whole_pixels_is_a_crop_of_the_padded_face(batch: Tensor, draw: Any, right: int, down: int) -> None:
+    draw(right=0.5 + right / 8, down=0.5 + down / 8)  # 0..1 is -4..4 pixels
+    moved = Augment(crop=4)(batch)
+    padded = F.pad(batch, (4, 4, 4, 4), mode="replicate")
+    cropped = padded[:, :, 4 + down : 52 + down, 4 + right : 52 + right]
+    torch.testing.assert_close(moved, cropped, atol=1e-4, rtol=0)
+
+
+def test_a_mirrored_face(batch: Tensor, draw: Any) -> None:
+    draw(mirror=0.1)
+    torch.testing.assert_close(Augment(flip=True)(batch), batch.flip(-1), atol=1e-4, rtol=0)
+
+
+def test_a_quarter_turn(batch: Tensor, draw: Any) -> None:
+    """The sampling grid turns clockwise (y points down), so the face turns the other way, as `rot90` does."""
+    draw(turn=1.0)
+    turned = Augment(rotation=90)(batch)
+    torch.testing.assert_close(turned, torch.rot90(batch, 1, (2, 3)), atol=1e-4, rtol=0)
+
+
+def test_each_face_has_its_own_draw(batch: Tensor) -> None:
+    moved = Augment(rotation=10, crop=4)(batch, seeded())
+    assert len({face.numpy().tobytes() for face in moved}) == 64
+    mirrored = Augment(flip=True)(batch, seeded())
+    is_mirrored = (mirrored - batch.flip(-1)).abs().amax(dim=(1, 2, 3)) < 1e-4
+    is_same = (mirrored - batch).abs().amax(dim=(1, 2, 3)) < 1e-4
+    assert (is_mirrored ^ is_same).all()
+    assert 16 < is_mirrored.sum() < 48  # half of 64, within 4 standard deviations
+
+
+def test_shifts_and_turns_stay_in_their_range() -> None:
+    theta = Augment(rotation=10, crop=4, flip=True)._matrices(20_000, 48, seeded())
+    shift = theta[:, :, 2] * 48 / 2
+    assert shift.abs().max() <= 4
+    assert shift.abs().max() > 3.99
+    assert shift.mean().abs() < 0.1
+    angle = torch.rad2deg(torch.asin(theta[:, 0, 1]))
+    assert angle.abs().max() <= 10.001
+    assert angle.std() == pytest.approx(20 / 12**0.5, rel=0.02)  # uniform over 20 degrees
+
+
+def test_the_same_seed_gives_the_same_faces(batch: Tensor) -> None:
+    augment = Augment(rotation=10, crop=4, flip=True)
+    assert torch.equal(augment(batch, seeded()), augment(batch, seeded()))
+    assert not torch.equal(augment(batch, seeded()), augment(batch, seeded(1)))
+
+
+def test_options_leave_one_anothers_draws_alone() -> None:
+    """With or without mirroring, the same seed shifts by the same amount: runs can be compared option by option."""
+    with_flip = Augment(crop=4, flip=True)._matrices(64, 48, seeded())
+    without = Augment(crop=4)._matrices(64, 48, seeded())
+    assert torch.equal(with_flip[:, :, 2], without[:, :, 2])
+
+
+def test_shape_type_and_input_are_kept(batch: Tensor) -> None:
+    before = batch.clone()
+    moved = Augment(rotation=10)(batch, seeded())
+    assert (moved.shape, moved.dtype) == (batch.shape, torch.float32)
+    assert torch.equal(batch, before)
+    assert moved.isfinite().all()

@@ -1,0 +1,184 @@
+"""`python train.py`: from its flags to a run, and every way in which it says no."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fer_core.config import recipe_names
+from fer_core.data import FaceDataset
+from fer_core.runs import Run
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--set", "model_args.widths=[4, 8]", "--set", "batch_size=32", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("train_script", ROOT / "train.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def csv(tmp_path: Path, faces: FaceDataset) -> Path:
+    """The faces as Kaggle's train.csv."""
+    rows = [
+        f"{emotion},{' '.join(map(str, image.ravel()))}"
+        for image, emotion in zip(faces.images, faces.emotions, strict=True)
+        if emotion >= 0
+    ]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["emotion,pixels", *rows, ""]))
+    return path
+
+
+@pytest.fixture
+def call(script: ModuleType, csv: Path, tmp_path: Path, one_thread: None) -> Iterator[Callable[..., Result]]:  # noqa: ARG001
+    """Calls the command with these arguments, on the CSV and into a folder of its own unless they say otherwise."""
+    terminate = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: str) -> Result:
+        usual = {"--data": str(csv), "--runs": str(tmp_path / "runs")}
+        added = [text for option, value in usual.items() if option not in arguments for text in (option, value)]
+        return CliRunner().invoke(script.app, [*arguments, *added])
+
+    yield run
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def error(result: Result) -> str:
+    """The one sentence that a refused command ends with."""
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 1
+    text = str(result.exception.code) if isinstance(result.exception.code, str) else result.output
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert lines[0].startswith("Error: ")
+    assert lines[0].endswith((".", "?"))
+    return lines[0]
+
+
+def test_the_recipes_are_listed(call: Any) -> None:
+    result = call("--list")
+    assert result.exit_code == 0
+    assert result.output.split() == recipe_names()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["report-vgg"], "There is no recipe 'report-vgg'; the recipes are "),
+        (["--set", "learning_rate=1"], "There is no setting 'learning_rate'"),
+        (["--set", "lr"], "--set lr has no '='; write it as key=value"),
+        (["--set", "lr=fast"], "lr = 'fast' must be a number"),
+        (["--set", "model=VGG"], "There is no model 'VGG'; the models are EmotionCNN, EmotionResNet"),
+        (["--set", "model_args.depth=3"], "EmotionResNet cannot be built with {'depth': 3}"),
+        (["--epochs", "0"], "epochs = 0 is outside 1 to 10000"),
+        (["--seed", "-1"], "seed = -1 is outside"),
+        (["--keep-epochs", "some"], "keep_epochs = 'some': 'some' is not one of all, every:K, best, last"),
+        (["--device", "tpu"], "There is no device 'tpu' on this machine; use --device auto or one of cpu"),
+        (["--data", "no/such.csv"], "no/such.csv does not exist, nor does its folder no; check the path"),
+        (["--name", "a/b"], "'a/b' cannot be a run's name"),
+        (["--resume", "nothing"], "There is no run 'nothing' in"),
+        (["--runs", str(ROOT / "LICENSE" / "runs")], "LICENSE"),
+    ],
+)
+def test_what_is_wrong_is_refused_in_one_sentence(call: Any, tmp_path: Path, arguments: list[str], reason: str) -> None:
+    assert reason in error(call(*arguments))
+    assert not (tmp_path / "runs").exists()  # no run is begun in vain
+
+
+def test_faces_without_labels_are_refused(call: Any, tmp_path: Path, csv: Path) -> None:
+    unlabelled = tmp_path / "test.csv"
+    unlabelled.write_text("".join(line.split(",")[1] for line in csv.read_text().splitlines(keepends=True)))
+    text = error(call("--data", str(unlabelled)))
+    assert "test.csv has 0 labelled faces in its train split" in text
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_training_says_where_the_run_is_and_how_to_open_it(call: Any, tmp_path: Path) -> None:
+    result = call("report-resnet", "--epochs", "2", "--seed", "5", "--keep-epochs", "last", *SMALL)
+    assert result.exit_code == 0
+    run = Run(tmp_path / "runs" / "report-resnet")
+    assert "report-resnet: train.csv, 91 training faces." in result.output  # 112 less 3 (of 16) of each emotion
+    assert f"report-resnet finished; it is in {run.path}." in result.output
+    assert "Open it with: streamlit run dashboard/Home.py" in result.output
+    assert (run.config.epochs, run.config.seed, run.config.model_args) == (2, 5, {"widths": [4, 8]})
+    assert run.info["data"]["counts"] == {"train": 91, "validation": 21}
+    assert run.epochs() == [2]
+    assert run.metrics()["epoch"].nunique() == 2
+    assert call("report-resnet", "--epochs", "1", *SMALL).exit_code == 0
+    assert Run(tmp_path / "runs" / "report-resnet-2").epochs() == [1]
+
+
+def test_a_run_is_resumed_with_more_epochs_and_nothing_else(call: Any, tmp_path: Path) -> None:
+    assert call("--epochs", "1", "--name", "mine", *SMALL).exit_code == 0
+    run = tmp_path / "runs" / "mine"
+    assert "choose another --name, or --resume mine" in error(call("--name", "mine", *SMALL))
+    assert "A resumed run keeps its lr" in error(call("--resume", "mine", "--set", "lr=1"))
+    result = call("--resume", "mine", "--epochs", "3", "--keep-epochs", "all")
+    assert result.exit_code == 0
+    assert f"mine finished; it is in {run}." in result.output
+    assert Run(run).config.epochs == 3
+    assert Run(run).metrics()["epoch"].unique().tolist() == [1, 2, 3]
+
+
+def test_resuming_on_other_faces_is_refused(call: Any, tmp_path: Path, csv: Path) -> None:
+    assert call("--epochs", "1", "--name", "mine", *SMALL).exit_code == 0
+    other = tmp_path / "other.csv"
+    other.write_text("".join(csv.read_text().splitlines(keepends=True)[:-1]))
+    assert "mine was begun on other data" in error(call("--resume", "mine", "--epochs", "2", "--data", str(other)))
+    assert Run(tmp_path / "runs" / "mine").config.epochs == 1
+
+
+def test_a_failed_training_says_why(call: Any, tmp_path: Path) -> None:
+    divergent = ["--set", "optimizer=sgd", "--set", "lr=100", "--set", "weight_decay=10", "--epochs", "20"]
+    result = call(*divergent, *SMALL)
+    assert result.exit_code == 1
+    assert "try a smaller lr" in str(result.exception.code if isinstance(result.exception, SystemExit) else "")
+    assert Run(tmp_path / "runs" / "report-resnet").status().state == "failed"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals as POSIX does")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path, sent: signal.Signals) -> None:
+    """In the middle of the first epoch, which is long: there is no checkpoint yet."""
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "report-cnn",
+        "--data",
+        str(csv),
+        "--runs",
+        f"{tmp_path}/my runs",
+    ]
+    options = ["--device", "cpu", "--set", "batch_size=2", "--epochs", "1000"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        run = Run(tmp_path / "my runs" / "report-cnn")
+        deadline = time.monotonic() + 60
+        while run.status().state != "running" and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert run.status().pid == process.pid
+        process.send_signal(sent)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert f"report-cnn stopped; it is in {run.path}." in output
+    assert f"Go on with: python train.py --resume report-cnn --data {csv} --runs '{tmp_path}/my runs'" in output
+    assert run.status().state == "stopped"
+    assert run.epochs() == []

@@ -1,0 +1,404 @@
+"""Training: schedules by hand, reproducible to the bit, learning what can be learnt, stopping as it should."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core import training
+from fer_core.config import make_config
+from fer_core.data import FaceDataset
+from fer_core.errors import ConfigError, DataError, RunError
+from fer_core.runs import Run, read_tensors
+from fer_core.training import (
+    Batches,
+    Learner,
+    Progress,
+    epoch_seed,
+    epochs_to_keep,
+    fit,
+    learning_rate,
+    make_optimizer,
+    pick_device,
+    run_info,
+)
+
+CPU = torch.device("cpu")
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    """The full-precision weights and the optimiser's moments at the end of a run."""
+    return read_tensors(run.path / "state.safetensors")[0]
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    """Weights, moments, checkpoints, epochs' metrics (but for seconds) and predictions are the same to the bit."""
+    assert weights(one).keys() == weights(other).keys()
+    for name, tensor in weights(one).items():
+        assert torch.equal(tensor, weights(other)[name]), name
+    assert one.epochs() == other.epochs()
+    for epoch in one.epochs():
+        mine, theirs = (read_tensors(run.checkpoint_path(epoch))[0] for run in (one, other))
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+    epochs = [[record | {"seconds": 0} for record in r.records() if record["kind"] == "epoch"] for r in (one, other)]
+    assert epochs[0] == epochs[1]
+    saved, again = one.predictions("validation"), other.predictions("validation")
+    assert saved is not None
+    assert again is not None
+    assert saved.epochs == again.epochs
+    np.testing.assert_array_equal(saved.probabilities, again.probabilities)
+
+
+@pytest.fixture
+def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record after each step, however short it was."""
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_RECORDS", 0.0)
+
+
+# -- learning rates and optimisers ------------------------------------------------------------------------------------
+
+
+def test_constant_learning_rate() -> None:
+    config = make_config({"lr": 0.1})
+    assert {learning_rate(config, epoch, step, 5) for epoch in (1, 50, 100) for step in (1, 5)} == {0.1}
+
+
+def test_step_schedule() -> None:
+    config = make_config({"lr": 0.1, "schedule": "step", "step_size": 2, "gamma": 0.5})
+    rates = [learning_rate(config, epoch, step, 3) for epoch in range(1, 7) for step in range(1, 4)]
+    assert rates == [0.1] * 6 + [0.05] * 6 + [0.025] * 6
+
+
+def test_step_schedule_is_torchs() -> None:
+    config = make_config({"lr": 1e-3, "schedule": "step", "step_size": 25, "gamma": 0.3})
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 25, 0.3)
+    for epoch in range(1, 101):
+        assert learning_rate(config, epoch, 1, 10) == pytest.approx(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+
+
+def test_cosine_schedule() -> None:
+    config = make_config({"lr": 0.2, "schedule": "cosine", "epochs": 2})
+    rates = [learning_rate(config, epoch, step, 4) for epoch in (1, 2) for step in (1, 2, 3, 4)]
+    assert rates == pytest.approx([0.1 * (1 + math.cos(math.pi * k / 8)) for k in range(8)])
+    assert rates[0] == 0.2
+    assert rates[4] == pytest.approx(0.1)
+
+
+def test_optimizers_are_those_of_the_config() -> None:
+    model = torch.nn.Linear(2, 2)
+    sgd = make_optimizer(make_config({"optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1}), model)
+    assert isinstance(sgd, torch.optim.SGD)
+    assert (sgd.defaults["momentum"], sgd.defaults["nesterov"], sgd.defaults["weight_decay"]) == (0.8, True, 0.1)
+    assert not make_optimizer(make_config({"optimizer": "sgd", "momentum": 0.0}), model).defaults["nesterov"]
+    assert type(make_optimizer(make_config({"optimizer": "adam"}), model)) is torch.optim.Adam
+    assert type(make_optimizer(make_config({"optimizer": "adamw"}), model)) is torch.optim.AdamW
+
+
+def test_a_step_is_the_textbook_one(tiny: Any) -> None:
+    """Against a step written out here: loss with smoothed targets, gradient, SGD with weight decay."""
+    config = tiny(optimizer="sgd", momentum=0.0, weight_decay=0.01, label_smoothing=0.2, precision="fp32",
+                  model_args={"widths": [2, 2], "dropout": [0, 0, 0]})  # fmt: skip
+    torch.manual_seed(0)
+    learner = Learner(config, CPU)
+    before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}
+    faces, emotions = torch.randn(6, 1, 48, 48), torch.tensor([0, 1, 2, 3, 4, 4])
+    targets = torch.eye(7)[emotions] * 0.8 + 0.2 / 7
+    logits = learner.model(faces)
+    expected = -(targets * logits.log_softmax(1)).sum(1).mean()
+    gradients = torch.autograd.grad(expected, list(learner.model.parameters()))
+    loss, right = learner.step(faces, emotions, lr=0.05)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert right == (logits.argmax(1) == emotions).sum()
+    for (name, parameter), gradient in zip(learner.model.named_parameters(), gradients, strict=True):
+        torch.testing.assert_close(
+            parameter, before[name] - 0.05 * (gradient + 0.01 * before[name]), rtol=1e-4, atol=1e-6
+        )
+
+
+# -- batches ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_shows_every_face_once_in_its_own_order(faces: FaceDataset, tiny: Any) -> None:
+    batches = Batches(tiny(rotation=0.0, crop=0.0), faces, CPU)
+    epochs = [list(batches.of_epoch(epoch)) for epoch in (1, 1, 2)]
+    shown = [torch.cat([images for images, _ in epoch]) for epoch in epochs]
+    assert [len(images) for images, _ in epochs[0]] == [32, 32, 32, 30]
+    expected = Counter(face.tobytes() for face in batches.preprocess(faces.images).numpy())
+    for images in shown:
+        assert Counter(face.numpy().tobytes() for face in images) == expected
+    assert torch.equal(shown[0], shown[1])
+    assert not torch.equal(shown[0], shown[2])
+
+
+def test_faces_and_labels_stay_together(faces: FaceDataset, tiny: Any) -> None:
+    batches = Batches(tiny(rotation=0.0, crop=0.0), faces, CPU)
+    label_of = {
+        face.tobytes(): int(e) for face, e in zip(batches.preprocess(faces.images).numpy(), faces.emotions, strict=True)
+    }
+    for images, emotions in batches.of_epoch(3):
+        assert [label_of[face.numpy().tobytes()] for face in images] == emotions.tolist()
+        assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(65, [32, 33]), (66, [32, 32, 2]), (64, [32, 32]), (33, [33]), (2, [2])])
+def test_no_batch_holds_a_single_face(faces: FaceDataset, tiny: Any, n: int, sizes: list[int]) -> None:
+    batches = Batches(tiny(), faces.subset(np.arange(n)), CPU)
+    assert [len(emotions) for _, emotions in batches.of_epoch(1)] == sizes
+    assert batches.steps == len(sizes)
+
+
+def test_equalisation_is_done_once_for_all_faces(faces: FaceDataset, tiny: Any) -> None:
+    plain, equalized = (Batches(tiny(equalize=on), faces, CPU).pixels for on in (False, True))
+    assert torch.equal(plain, torch.from_numpy(faces.images))
+    assert equalized.float().std() > plain.float().std()
+
+
+def test_seeds_of_epochs_do_not_collide() -> None:
+    assert len({epoch_seed(seed, epoch) for seed in range(20) for epoch in range(1, 101)}) == 2000
+
+
+# -- fit --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "sgd", "precision": "fp32"}, {"precision": "bf16", "flip": True}]
+)
+def test_the_same_seed_gives_the_same_weights(train: Any, tiny: Any, changes: dict[str, Any]) -> None:
+    config = tiny(epochs=2, **changes)
+    one = train(config, "one")
+    torch.manual_seed(12345)  # whatever was drawn before does not matter
+    assert_same_run(one, train(config, "other"))
+
+
+def test_another_seed_gives_other_weights(train: Any, tiny: Any) -> None:
+    one, other = train(tiny(epochs=1), "one"), train(tiny(epochs=1, seed=1), "other")
+    assert not torch.equal(weights(one)["model.linear.weight"], weights(other)["model.linear.weight"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"optimizer": "sgd", "lr": 0.03}, {"optimizer": "adamw", "schedule": "cosine"}]
+)
+def test_what_can_be_learnt_is_learnt(train: Any, tiny: Any, changes: dict[str, Any]) -> None:
+    run = train(tiny(epochs=12, **{"lr": 1e-2, **changes}))
+    table = run.metrics()
+    training = table[table["split"] == "train"]
+    assert training["loss"].iloc[-1] < 0.5 * training["loss"].iloc[0]
+    assert table[table["split"] == "validation"]["accuracy"].max() > 0.8  # chance is 1 in 7
+
+
+def test_labels_of_chance_are_not_learnt(new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+    """The oracle for leaks: with labels drawn at random, validation stays near 1 in 7."""
+    drawn = np.random.default_rng(0).integers(0, 7, len(faces)).astype(np.int8)
+    shuffled = replace(faces, emotions=np.where(faces.emotions < 0, faces.emotions, drawn))
+    run = new_run(tiny(epochs=8, lr=1e-2), dataset=shuffled)
+    fit(run.config, shuffled, run, "cpu")
+    assert run.metrics().query("split == 'validation'")["accuracy"].max() < 0.5
+
+
+def test_what_is_recorded_of_an_epoch(train: Any, tiny: Any) -> None:
+    run = train(tiny(epochs=2, schedule="step", step_size=1))
+    table = run.metrics()
+    assert table["epoch"].tolist() == [1, 1, 2, 2]
+    assert table["split"].tolist() == ["train", "validation"] * 2
+    assert table["n"].tolist() == [84, 28] * 2
+    assert table["step"].tolist() == [3, 3, 6, 6]
+    assert table["lr"].tolist()[::2] == pytest.approx([3e-3, 3e-4])
+    assert (table["seconds"] > 0).all()
+    confusion = np.array(table["confusion"].iloc[1])
+    assert confusion.sum() == 28
+    assert np.trace(confusion) / 28 == pytest.approx(table["accuracy"].iloc[1])
+
+
+@pytest.mark.usefixtures("every_step")
+def test_progress_goes_to_whoever_asks(new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+    seen: list[Progress] = []
+    run = new_run(tiny(epochs=2))
+    fit(run.config, faces, run, "cpu", report=seen.append)
+    assert [(p.epoch, p.step) for p in seen] == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert all((p.epochs, p.steps) == (2, 3) for p in seen)
+    assert math.isnan(seen[0].validation_accuracy)
+    assert seen[3].validation_accuracy == run.metrics().query("split == 'validation'")["accuracy"].iloc[0]
+    assert all(p.images_per_second > 0 for p in seen)
+    assert seen[-1].eta_seconds == 0 < seen[0].eta_seconds
+    steps = run.metrics("step")
+    assert steps["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert steps["n"].tolist() == [32, 64, 84] * 2
+    assert steps["loss"].tolist() == [p.loss for p in seen]
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [
+        ("all", [1, 2, 3, 4, 5, 6, 7]),
+        ("every:3", [1, 3, 6, 7]),  # the first, each third, and always the newest
+        ("last", [7]),
+        ("best", [4, 7]),
+        ("every:5,best,last", [1, 4, 5, 7]),
+    ],
+)
+def test_which_epochs_are_kept(copied: Run, keep: str, kept: list[int]) -> None:
+    for epoch in range(1, 8):
+        copied.checkpoint_path(epoch).touch()
+    accuracy = {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.6, 5: 0.5, 6: 0.6, 7: 0.1}
+    (copied.path / "metrics.jsonl").unlink()
+    for epoch, value in accuracy.items():
+        copied.append_metrics(kind="epoch", epoch=epoch, split="validation", accuracy=value)
+    assert epochs_to_keep(keep, copied) == kept
+
+
+def test_a_run_without_checkpoints_keeps_none(new_run: Any, tiny: Any) -> None:
+    assert epochs_to_keep("every:2,best,last", new_run(tiny())) == []
+
+
+def test_epochs_are_dropped_while_the_training_goes_on(train: Any, tiny: Any) -> None:
+    run = train(tiny(epochs=5, keep_epochs="every:2"))
+    assert run.epochs() == [1, 2, 4, 5]
+    assert run.predictions("validation").epochs == (1, 2, 4, 5)
+    assert run.metrics()["epoch"].nunique() == 5
+
+
+@pytest.mark.usefixtures("every_step")
+def test_a_stop_request_ends_it_after_the_step(new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = new_run(tiny())
+
+    def stop(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 2):
+            run.request_stop()
+
+    fit(run.config, faces, run, "cpu", report=stop)
+    assert run.status().state == "stopped"
+    assert run.epochs() == [1]
+    assert run.metrics("step")["step"].tolist() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("every_step")
+@pytest.mark.parametrize("moment", [(1, 1), (2, 2), (3, 3)])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    new_run: Any, train: Any, faces: FaceDataset, tiny: Any, moment: tuple[int, int]
+) -> None:
+    whole, stopped = train(tiny(), "whole"), new_run(tiny(), "stopped")
+
+    def interrupt(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == moment:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped.config, faces, stopped, "cpu", report=interrupt)
+    assert stopped.status().state == "stopped"
+    fit(stopped.config, faces, stopped, "cpu", resume=True)
+    assert_same_run(whole, stopped)
+    assert whole.metrics("step")["step"].tolist() == stopped.metrics("step")["step"].tolist()
+    assert stopped.status().state == "finished"
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_the_reports_network_resumes_to_the_bit(new_run: Any, faces: FaceDataset, tiny: Any, optimizer: str) -> None:
+    """At its real size, where vectorised loops and memory layouts matter."""
+    config = tiny(model_args={}, batch_size=42, optimizer=optimizer)
+    runs = [new_run(config, name) for name in ("whole", "parts")]
+    fit(config, faces, runs[0], "cpu")
+    short = tiny(model_args={}, batch_size=42, optimizer=optimizer, epochs=1)
+    fit(short, faces, runs[1], "cpu")
+    fit(config, faces, runs[1], "cpu", resume=True)
+    assert_same_run(*runs)
+
+
+def test_moments_lie_in_memory_as_before(train: Any, tiny: Any) -> None:
+    learner = Learner(tiny(), CPU)
+    assert learner.load(train(tiny(epochs=1))) == 1
+    kernels = [parameter for parameter in learner.model.parameters() if parameter.dim() == 4]
+    for kernel in kernels:
+        moments = learner.optimizer.state[kernel]
+        assert moments["exp_avg"].stride() == moments["exp_avg_sq"].stride() == kernel.stride()
+    assert kernels[1].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_more_epochs_for_a_finished_run(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    whole, extended = train(tiny(epochs=4), "whole"), train(tiny(epochs=2), "extended")
+    fit(extended.extended({"epochs": 4}), faces, extended, "cpu", resume=True)
+    assert_same_run(whole, extended)
+    assert Run(extended.path).config.epochs == 4
+
+
+def test_another_keep_rule_takes_effect_on_resuming(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = train(tiny(epochs=4))
+    fit(run.extended({"keep_epochs": "last"}), faces, run, "cpu", resume=True)
+    assert run.epochs() == [4]
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = train(tiny())
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.name != "status.json"}
+    fit(run.config, faces, run, "cpu", resume=True)
+    assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.name != "status.json"} == before
+
+
+def test_resuming_on_other_data_is_refused(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = train(tiny(epochs=1))
+    other = faces.subset(np.arange(125))
+    with pytest.raises(
+        DataError, match=f"run was begun on other data .fingerprint {faces.fingerprint}, not {other.fingerprint}"
+    ):
+        fit(run.config, other, run, "cpu", resume=True)
+    assert run.status().state == "finished"
+    assert run.epochs() == [1]
+
+
+def test_a_run_without_its_state_is_not_begun_anew(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    """A shipped run has none: resuming must not throw its epochs away."""
+    run = train(tiny(epochs=2))
+    (run.path / "state.safetensors").unlink()
+    with pytest.raises(RunError, match=r"run has no state.safetensors to go on from .*; start a new run"):
+        fit(run.extended({"epochs": 3}), faces, run, "cpu", resume=True)
+    assert run.epochs() == [1, 2]
+    assert Run(run.path).config.epochs == 2
+
+
+def test_a_running_run_is_not_touched_by_resuming_it(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = train(tiny(epochs=2))
+    with run.training():
+        (run.path / "epoch-003.safetensors").touch()
+        with pytest.raises(RunError, match="already being trained"):
+            fit(run.config, faces, run, "cpu", resume=True)
+        assert run.epochs() == [1, 2, 3]
+
+
+def test_a_damaged_state_is_named(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = train(tiny(epochs=1))
+    path = run.path / "state.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RunError, match=r"state.safetensors is not a whole safetensors file"):
+        fit(run.config, faces, run, "cpu", resume=True)
+    assert run.status().state == "failed"
+    assert run.epochs() == [1]
+
+
+def test_a_loss_that_is_no_number_fails_the_run(new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+    run = new_run(tiny(optimizer="sgd", lr=100.0, weight_decay=10.0, epochs=20))
+    with pytest.raises(RunError, match=r"The loss became (nan|inf) in epoch \d+ at step 3; try a smaller lr"):
+        fit(run.config, faces, run, "cpu")
+    assert run.status().state == "failed"
+    assert "try a smaller lr" in run.status().error
+    assert all(math.isfinite(record["loss"]) for record in run.records())
+
+
+def test_data_without_labelled_splits_is_refused(faces: FaceDataset, tiny: Any) -> None:
+    for split, rows in (("train", faces.splits != 0), ("validation", faces.splits != 1)):
+        with pytest.raises(DataError, match=f"Patterns has 0 labelled faces in its {split} split; training needs more"):
+            run_info(tiny(), faces.subset(rows), "cpu")
+
+
+def test_devices() -> None:
+    assert pick_device("cpu") == CPU
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(ConfigError, match=r"There is no device 'tpu' on this machine; use --device auto or one of cpu"):
+        pick_device("tpu")
