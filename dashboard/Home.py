@@ -12,6 +12,8 @@ page = st.navigation(
     [
         st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
         st.Page("views/samples.py", title="Samples", icon=":material/grid_view:"),
+        st.Page("views/saliency.py", title="Saliency", icon=":material/visibility:"),
+        st.Page("views/layers.py", title="Layers", icon=":material/layers:"),
         st.Page("views/training.py", title="Training", icon=":material/monitoring:"),
         st.Page("views/checkpoints.py", title="Checkpoints", icon=":material/compare:"),
         st.Page("views/confusion.py", title="Confusion", icon=":material/grid_on:"),

@@ -221,3 +221,39 @@ def curves(lines: Sequence[tuple[str, str, pd.DataFrame]], measure: str) -> go.F
     figure.update_xaxes(title="Epoch", rangemode="tozero")
     figure.update_yaxes(tickformat=".0%" if measure == "accuracy" else None)
     return figure
+
+
+def activation_by_emotion(means: np.ndarray, errors: np.ndarray) -> Chart:
+    """A filter's mean activation by emotion, float (7,), with 95% intervals; NaN where an emotion has no faces."""
+    table = pd.DataFrame({"emotion": EMOTIONS, "mean": means})
+    table["low"], table["high"] = means - 1.96 * errors, means + 1.96 * errors
+    base = alt.Chart(table.dropna(subset="mean")).encode(
+        y=alt.Y("emotion:N", sort=EMOTIONS, title=None, axis=alt.Axis(ticks=False, domain=False)),
+        tooltip=[
+            alt.Tooltip("emotion:N", title="Emotion"),
+            alt.Tooltip("mean:Q", title="Mean activation", format=".3~g"),
+            alt.Tooltip("low:Q", title="From", format=".3~g"),
+            alt.Tooltip("high:Q", title="To", format=".3~g"),
+        ],
+    )
+    x = alt.X("mean:Q", title="Mean activation, 95% interval", axis=alt.Axis(tickCount=3, grid=False))
+    bars = base.mark_bar(height=12, cornerRadiusEnd=2).encode(
+        x=x, color=alt.Color("emotion:N", scale=_EMOTION_COLOR, legend=None)
+    )
+    intervals = base.mark_rule(color=_ink()).encode(x=alt.X("low:Q", title=""), x2="high:Q")
+    return (bars + intervals).properties(height=alt.Step(20))
+
+
+def ascent(values: np.ndarray) -> Chart:
+    """The objective of a climb over its steps, float (steps + 1,)."""
+    table = pd.DataFrame({"step": np.arange(len(values)), "value": values.astype(float)})
+    return (
+        alt.Chart(table)
+        .mark_line(color=_accent())
+        .encode(
+            x=alt.X("step:Q", title="Step", axis=alt.Axis(tickCount=4, grid=False)),
+            y=alt.Y("value:Q", title="Objective", axis=alt.Axis(tickCount=3)),
+            tooltip=["step:Q", alt.Tooltip("value:Q", format=".3~g")],
+        )
+        .properties(height=170)
+    )

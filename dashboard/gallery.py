@@ -15,18 +15,16 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from fer_core.preprocess import FACE_SIZE
-
 _COLUMNS = 12  # of the sprite
 
 _CSS = """
 .grid { display: flex; flex-wrap: wrap; gap: 6px; font-family: var(--st-font); }
-button { all: unset; cursor: pointer; border-radius: 4px; width: 96px; background: var(--st-secondary-background-color);
+button { all: unset; cursor: pointer; border-radius: 4px; background: var(--st-secondary-background-color);
   outline: 1px solid var(--st-border-color-light, transparent); overflow: hidden; }
 button:hover { outline: 2px solid var(--st-primary-color); }
 button:focus-visible { outline: 3px solid var(--st-primary-color); }
 button[aria-pressed="true"] { outline: 3px solid var(--st-primary-color); }
-.face { width: 96px; height: 96px; background-repeat: no-repeat; }
+.face { background-repeat: no-repeat; }
 .line { display: flex; gap: 4px; align-items: center; font-size: 12px; line-height: 18px; padding: 2px 5px;
   color: var(--st-text-color); white-space: nowrap; }
 .line .text { overflow: hidden; text-overflow: ellipsis; }
@@ -42,7 +40,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
     grid.className = 'grid';
     parentElement.appendChild(grid);
   }
-  const side = 96;
   const element = (tag, name, parent) => {
     const made = document.createElement(tag);
     made.className = name;
@@ -57,11 +54,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     button.setAttribute('aria-label', tile.title);
     button.setAttribute('aria-pressed', String(tile.id === data.chosen));
     button.onclick = () => setTriggerValue('clicked', tile.id);
+    button.style.width = `${data.width}px`;
     const face = element('div', 'face', button);
+    face.style.width = `${data.width}px`;
+    face.style.height = `${data.height}px`;
     const column = i % data.columns, row = Math.floor(i / data.columns);
     face.style.backgroundImage = `url(${data.sprite})`;
-    face.style.backgroundSize = `${side * data.columns}px auto`;
-    face.style.backgroundPosition = `${-side * column}px ${-side * row}px`;
+    face.style.backgroundSize = `${data.width * data.columns}px auto`;
+    face.style.backgroundPosition = `${-data.width * column}px ${-data.height * row}px`;
     if (tile.text) {
       const line = element('div', 'line', button);
       element('span', 'text', line).textContent = tile.text;
@@ -95,25 +95,40 @@ class Tile:
 
 
 def gallery(
-    images: np.ndarray, tiles: Sequence[Tile], key: str, on_click: Callable[[str], None], chosen: str | None = None
+    images: np.ndarray,
+    tiles: Sequence[Tile],
+    key: str,
+    on_click: Callable[[str], None],
+    chosen: str | None = None,
+    times: int = 2,
 ) -> None:
-    """Faces uint8 (N, 48, 48) at twice their size; `on_click` gets a clicked tile's id before the page reruns."""
+    """Pictures uint8 (N, H, W), or (N, H, W, 3) in colour, at `times` their size; `on_click` gets a clicked tile's id
+    before the page reruns."""
 
     def clicked() -> None:
         face = st.session_state[key].clicked
         if face is not None:
             on_click(face)
 
-    data = {"sprite": _sprite(images), "columns": _COLUMNS, "tiles": [asdict(tile) for tile in tiles], "chosen": chosen}
+    data = {
+        "sprite": _sprite(images),
+        "columns": _COLUMNS,
+        "height": images.shape[1] * times,
+        "width": images.shape[2] * times,
+        "tiles": [asdict(tile) for tile in tiles],
+        "chosen": chosen,
+    }
     _component(key=key, data=data, on_clicked_change=clicked)
 
 
 def _sprite(images: np.ndarray) -> str:
-    """All faces as one PNG in a data URL, `_COLUMNS` a row."""
-    rows = -(-len(images) // _COLUMNS)
-    padded = np.zeros((rows * _COLUMNS, FACE_SIZE, FACE_SIZE), np.uint8)
-    padded[: len(images)] = images
-    sheet = padded.reshape(rows, _COLUMNS, FACE_SIZE, FACE_SIZE).swapaxes(1, 2).reshape(rows * FACE_SIZE, -1)
+    """All pictures as one PNG in a data URL, `_COLUMNS` a row."""
+    n, height, width = images.shape[:3]
+    rows = -(-n // _COLUMNS)
+    padded = np.zeros((rows * _COLUMNS, *images.shape[1:]), np.uint8)
+    padded[:n] = images
+    grid = padded.reshape(rows, _COLUMNS, *images.shape[1:]).swapaxes(1, 2)  # (rows, height, columns, width)
+    sheet = grid.reshape(rows * height, _COLUMNS * width, *images.shape[3:])
     stream = io.BytesIO()
     Image.fromarray(sheet).save(stream, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

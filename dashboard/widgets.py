@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ def choose_split() -> str:
             required=True,
             key="split",
             bind="query-params",
-            help="Train: the network learned from these. Validation: epochs are compared on these. Test: neither.",
+            help="A network learns from train; its epochs are compared on validation; test is for neither.",
         )
     ).lower()
 
@@ -286,9 +287,10 @@ def choose_page(items: int, size: int) -> int:
     return int(page) - 1
 
 
-def extra_filters(part: FaceDataset) -> np.ndarray:
-    """A filter for each further column of the data (identity, intensity, pose of the demo faces): bool (N,)."""
-    keep = np.ones(len(part), bool)
+def extra_filters(part: FaceDataset) -> tuple[np.ndarray, dict[str, Any]]:
+    """A filter for each further column of the data (identity, intensity, pose of the demo faces): which rows stay,
+    bool (N,), and the values at which all of them would."""
+    keep, unfiltered = np.ones(len(part), bool), dict[str, Any]()
     for name, column in part.extra.items():
         values = column.to_numpy()
         label = str(name).replace("_", " ").capitalize()
@@ -297,6 +299,7 @@ def extra_filters(part: FaceDataset) -> np.ndarray:
                 label, sorted(set(map(str, values)))[:20], selection_mode="multi", key=f"x-{name}", bind="query-params"
             )
             keep &= np.isin(values.astype(str), wanted) if wanted else True
+            unfiltered[f"x-{name}"] = []
         elif len(values) and values.min() < values.max():
             whole = np.issubdtype(values.dtype, np.integer)
             ends: tuple[float, float] = (
@@ -306,7 +309,8 @@ def extra_filters(part: FaceDataset) -> np.ndarray:
             )
             low, high = st.slider(label, *ends, ends, key=f"x-{name}", bind="query-params", width=200)
             keep &= (values >= low) & (values <= high)
-    return keep
+            unfiltered[f"x-{name}"] = ends
+    return keep, unfiltered
 
 
 RECORDED = "recorded"  # beside the splits: the run's own scores on validation faces that are not here

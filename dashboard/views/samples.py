@@ -9,6 +9,7 @@ from fer_core.labels import EMOTIONS, UNLABELLED
 
 PAGE = 48
 SORTS = ["As stored", "Most confident mistakes", "Least confident", "Most confident"]
+NO_FILTER = {"outcome": "All", "sort": SORTS[0], "id": "", "true": [], "predicted": [], "confidence": (0, 100)}
 
 st.title("Samples")
 chosen = widgets.require_checkpoint()
@@ -39,7 +40,7 @@ with st.expander("More filters", icon=":material/tune:"):
             width=200,
             help="The probability of the predicted emotion",
         )
-        extra = widgets.extra_filters(part)
+        extra, all_extra = widgets.extra_filters(part)
 
 # -- compute ---------------------------------------------------------------------------------------
 
@@ -74,8 +75,8 @@ with wide:
         st.info("No face fits these filters.", icon=":material/filter_alt_off:")
         st.button(
             "Clear the filters",
-            on_click=state.forget_all,
-            args=(["outcome", "sort", "id", "true", "predicted", "confidence"],),
+            on_click=state.put_all,
+            args=({**NO_FILTER, **all_extra},),
         )
     else:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):

@@ -10,7 +10,7 @@ from fer_core.config import load_recipe, recipe_names
 from fer_core.data.load import DEMO_FACES
 from fer_core.errors import FerError
 from fer_core.launch import is_alive, read_log, resume_training, start_training
-from fer_core.runs import Run
+from fer_core.runs import Run, Status
 
 EVERY = 1.0  # seconds between two looks at a run that goes on
 
@@ -44,10 +44,11 @@ def watch(name: str) -> None:
     """One run that is going on or could go on: how far it is, what can be done, and its log."""
     found = [run for run in state.all_runs() if run.name == name]
     status = found[0].status() if found else None
-    reading = not found and is_alive(state.runs_folder(), name)
+    alive = is_alive(state.runs_folder(), name)
+    begun = status is not None and status.heartbeat > 0  # before, its process imports torch and reads the faces
     with st.container(border=True, key=f"watch {name}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.markdown(f"**{name}**: {status.state if status else 'reading the data' if reading else 'failed'}")
+            st.markdown(f"**{name}**: {'starting' if alive and not begun else status.state if status else 'failed'}")
             if status and status.state == "running":
                 st.button(
                     "Stop",
@@ -64,7 +65,7 @@ def watch(name: str) -> None:
                     icon=":material/grid_view:",
                     query_params=best,
                 )
-            elif status:
+            elif status and not alive:
                 st.button(
                     "Resume",
                     key=f"resume {name}",
@@ -73,16 +74,23 @@ def watch(name: str) -> None:
                     on_click=resume,
                     args=(found[0],),
                 )
+        log = read_log(state.runs_folder(), name)
         if status and status.state == "running" and status.progress:
             st.progress(share_done(status.progress), text=told(status.progress))
-        elif status and status.error:
-            st.error(status.error, icon=":material/error:")
-        log = read_log(state.runs_folder(), name)
-        if not found and not reading:
-            st.error(log[-1] if log else "It ended without a word.", icon=":material/error:")
+        elif not alive and (why := why_not(status, log)):
+            st.error(why, icon=":material/error:")
         if log:
             with st.expander("Log"):
                 st.code("\n".join(log), language=None)
+
+
+def why_not(status: Status | None, log: list[str]) -> str:
+    """Why a run does not go on, "" where nothing went wrong: what its status says, else the last words of a process
+    that ended before it could write one."""
+    last = log[-1] if log else "It ended without a word."
+    if status and not status.error:
+        return last.removeprefix("Error: ") if last.startswith("Error: ") else ""
+    return status.error if status else last.removeprefix("Error: ")
 
 
 def share_done(progress: dict[str, float]) -> float:

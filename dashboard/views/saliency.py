@@ -1,0 +1,111 @@
+"""Saliency: which pixels an answer rests on, how that came to be, and how far such a map can be trusted."""
+
+import numpy as np
+import streamlit as st
+
+from dashboard import charts, maps, state, widgets
+from fer_core.explain.attribution import METHODS
+from fer_core.explain.pictures import enlarged, sheet
+from fer_core.explain.trust import rank_correlation
+from fer_core.labels import UNLABELLED
+
+SHOWN = ["One face", "Sheet", "Epochs", "Two checkpoints", "Averages", "Regions"]
+ON_SHEET = 16
+
+st.title("Saliency")
+chosen = widgets.require_checkpoint()
+
+# -- choose ----------------------------------------------------------------------------------------
+
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    shown = st.segmented_control(
+        "Show", SHOWN, default=SHOWN[0], required=True, key="show", bind="query-params", label_visibility="collapsed"
+    )
+    split = widgets.choose_split()
+    look_chosen = maps.choose_look()
+part = state.split(split)
+said = state.predictions(chosen, split)
+if shown != "Regions":
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        methods = maps.choose_methods()
+        target = maps.choose_target(has_labels=bool((part.emotions != UNLABELLED).any()))
+        layer = maps.choose_layer(chosen, methods)
+    method = methods[0]
+    look = maps.look_for(method, look_chosen)
+demo = f" {widgets.DEMO_NOTE}" if part.is_demo else ""
+on_faces = f"{part.name}{' (rendered)' if part.is_demo else ''}, {split}"
+
+# -- one face --------------------------------------------------------------------------------------
+
+if shown == "One face":
+    row = maps.choose_face(part, said)
+    times = 5 if len(methods) < 3 else 4
+    results = [state.attribution(chosen, split, [row], each, target, layer) for each in methods]
+    columns = st.columns(len(methods) + 1)
+    with columns[0]:
+        st.markdown(f"**{part.ids[row]}**")
+        st.image(enlarged(part.images[row], times), width=48 * times)
+        st.altair_chart(charts.probability_bars(said[row], int(part.emotions[row])), key="bars")
+    for column, result in zip(columns[1:], results, strict=True):
+        with column:
+            maps.show_result(part.images[row], result, maps.look_for(result.method, look_chosen), times)
+    if st.toggle(
+        "Check how far to trust these maps",
+        key="trust",
+        bind="query-params",
+        help="Five checks of each map, a few seconds each; docs/trust.md says what they mean",
+    ):
+        checks = [state.trust(chosen, split, row, each, target, layer) for each in methods]
+        for column, check in zip(columns[1:], checks, strict=True):
+            with column:
+                maps.show_badge(check)
+        maps.show_checks(checks)
+    st.caption(f"{chosen} on {on_faces}.{demo}")
+
+# -- sheet of faces --------------------------------------------------------------------------------
+
+if shown == "Sheet":
+    row = maps.choose_face(part, said)
+    rows = list(range(row, min(row + ON_SHEET, len(part))))
+    result = state.attribution(chosen, split, rows, method, target, layer)
+    heading = [
+        f"{result.title} of {result.run}:{result.epoch}",
+        f"{on_faces}: {len(rows)} faces from {part.ids[row]} on. {METHODS[method].sentence}",
+    ]
+    captions = [
+        maps.sheet_caption(part, each, result.probabilities[i], result.targets[i]) for i, each in enumerate(rows)
+    ]
+    page = sheet(part.images[rows], result.maps, captions, heading, look, result.unit, maps.is_dark())
+    st.image(page)
+    maps.download("This sheet as PNG", page, f"{chosen.run.name}-{chosen.epoch}-{method}.png")
+
+# -- film over epochs ------------------------------------------------------------------------------
+
+if shown == "Epochs":
+    row = maps.choose_face(part, said)
+    film = state.map_film(chosen.run, split, row, method, target, layer)
+    maps.show_film(film, look, int(part.emotions[row]))
+    st.caption(f"{on_faces}, {part.ids[row]}; one scale for all epochs.{demo}")
+    maps.offer_film(film, look, f"{film.run}-{part.ids[row]}-{method}")
+
+# -- two checkpoints -------------------------------------------------------------------------------
+
+if shown == "Two checkpoints":
+    row = maps.choose_face(part, said)
+    before = widgets.choose_other(chosen)
+    pair = [state.attribution(each, split, [row], method, target, layer) for each in (before, chosen)]
+    maps.show_pair(part, row, pair, look)
+    likeness = rank_correlation(np.abs(pair[0].maps[0]), np.abs(pair[1].maps[0]))
+    st.caption(f"Rank correlation of the two maps' absolute values: {likeness:.2f}. {on_faces}.{demo}")
+
+# -- averages --------------------------------------------------------------------------------------
+
+if shown == "Averages":
+    maps.show_averages(chosen, split, said, method, target, layer, look)
+    st.caption(f"{chosen} on {on_faces}.{demo}")
+
+# -- regions ---------------------------------------------------------------------------------------
+
+if shown == "Regions":
+    maps.show_regions(chosen, split)
+    st.caption(f"{chosen} on {on_faces}.{demo}")
