@@ -56,6 +56,8 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: as "stopped"
     try:
         overrides = parse_settings(settings or []) | given(epochs=epochs, seed=seed, keep_epochs=keep_epochs)
+        if resume and name:
+            raise ConfigError("--resume goes on under the run's own name; leave out --name.")
         run = find_run(resume, runs) if resume else None
         config = run.extended(overrides) if run else load_recipe(recipe, overrides)
         faces = open_data(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))

@@ -27,7 +27,7 @@ from fer_core.explain.pictures import (
     part_of,
     png,
     scale_of,
-    strip,
+    sheet,
 )
 from fer_core.labels import EMOTIONS, UNLABELLED
 
@@ -376,14 +376,14 @@ def show_regions(chosen: Choice, split: str) -> None:
     study = state.region_study(chosen, split, most)
     st.altair_chart(region_chart(study), key="regions", alt="Mean weight of each region by emotion")
     st.caption(
-        "Faint: the 95% interval holds zero. "
+        "Faint: the 95% interval holds zero. All regions together tell how clearly such faces speak for their emotion. "
         + f"Faces: {', '.join(f'{e} {n}' for e, n in zip(study.emotions, study.n, strict=True))}."
     )
     ranked = sorted(study.emotions, key=lambda emotion: -study.mean[study.emotions.index(emotion)].sum())
     st.markdown("\n".join(f"- {study.told(emotion)}" for emotion in ranked))
     look = Look("both")
     page = regions_picture(study, look)
-    st.image(page)
+    st.image(page, width="content")
     with st.container(horizontal=True):
         download("This picture as PNG", page, f"{study.run}-{study.epoch}-regions.png")
         st.download_button(
@@ -399,7 +399,7 @@ def regions_picture(study: RegionStudy, look: Look) -> Image.Image:
     """Each emotion's mean face with the weights of its regions, side by side."""
     captions = [f"{emotion}, n = {n}" for emotion, n in zip(study.emotions, study.n, strict=True)]
     heading = [f"What each region adds to its emotion: LIME by label of {study.run}:{study.epoch}"]
-    return strip(study.faces, study.maps(), captions, heading, look, "logits", is_dark())
+    return sheet(study.faces, study.maps(), captions, heading, look, "logits", dark=is_dark())
 
 
 # -- films, pairs, averages ------------------------------------------------------------------------
@@ -435,7 +435,8 @@ def show_film(film: Film, look: Look, truth: int) -> None:
         st.altair_chart(charts.probability_history(film.epochs, film.probabilities, truth, epoch), key="film history")
     faces = np.repeat(film.face[None], len(film.epochs), axis=0)
     captions = [f"{e}: {EMOTIONS[p.argmax()]}" for e, p in zip(film.epochs, film.probabilities, strict=True)]
-    st.image(strip(faces, film.maps, captions, [f"{film.title}, epoch: predicted emotion"], look, film.unit, is_dark()))
+    heading = [f"{film.title}, below each the epoch and the predicted emotion"]
+    st.image(sheet(faces, film.maps, captions, heading, look, film.unit, times=2, columns=8, dark=is_dark()))
 
 
 def offer_film(film: Film, look: Look, name: str) -> None:
@@ -505,13 +506,13 @@ def show_averages(
         return
     result = state.average_maps(chosen, split, groups, method, target, layer)
     captions = [
-        f"{name}, {asked:,} of {there:,} faces"
+        f"{name}\n{asked:,} of {there:,} faces"
         for name, (asked, there) in zip(result.names, result.counts, strict=True)
     ]
     heading = [
         f"Mean {result.title} of {result.run}:{result.epoch} over the mean face",
         "Each map was divided by the sum of its absolute values, so that every face counts alike.",
     ]
-    page = strip(result.faces, result.maps, captions, heading, look, "% of the map a pixel", is_dark())
-    st.image(page)
+    page = sheet(result.faces, result.maps, captions, heading, look, "% of the map a pixel", dark=is_dark())
+    st.image(page, width="content")
     download("This picture as PNG", page, f"{result.run}-{result.epoch}-{method}-averages.png")

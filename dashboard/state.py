@@ -165,7 +165,8 @@ def split(name: str) -> FaceDataset:
 
 def splits() -> list[str]:
     """The splits that the chosen data has, validation first: the one on which epochs are compared."""
-    present = list(faces().counts().index)
+    whole = faces()
+    present = _memory().get(("splits", whole.fingerprint), lambda: list(whole.counts().index))
     return sorted(present, key=["validation", "test", "train"].index)
 
 

@@ -20,7 +20,7 @@ from fer_core.evaluation import Evaluation, Share
 from fer_core.labels import COLORS, EMOTIONS, UNLABELLED
 from fer_core.runs import Run
 
-DEMO_NOTE = "Rendered demo faces: they show how the tool works and say nothing about accuracy on real people."
+DEMO_NOTE = "Demo faces are rendered: a number measured on them says nothing about real people."
 _RIGHT, _WRONG = "✓", "✗"
 
 

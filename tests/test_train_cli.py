@@ -94,6 +94,7 @@ def test_the_recipes_are_listed(call: Any) -> None:
         (["--device", "tpu"], "There is no device 'tpu' on this machine; use --device auto or one of cpu"),
         (["--data", "no/such.csv"], "no/such.csv does not exist, nor does its folder no; check the path"),
         (["--name", "a/b"], "'a/b' cannot be a run's name"),
+        (["--resume", "mine", "--name", "other"], "--resume goes on under the run's own name; leave out --name"),
         (["--resume", "nothing"], "There is no run 'nothing' in"),
         (["--runs", str(ROOT / "LICENSE" / "runs")], "LICENSE"),
     ],

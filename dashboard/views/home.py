@@ -37,7 +37,7 @@ else:
         },
     )
     if any(state.is_demo_run(run) for run in state.runs()):
-        st.caption(f"Runs scored on demo faces: {widgets.DEMO_NOTE[0].lower()}{widgets.DEMO_NOTE[1:]}")
+        st.caption(widgets.DEMO_NOTE)
 for run in state.all_runs():
     if problem := state.run_problem(run):
         st.error(problem, icon=":material/error:")
@@ -50,7 +50,7 @@ widgets.face_gallery(part, first_of_each or range(min(7, len(part))), None, "hom
 if face := state.take_face():
     st.switch_page("views/samples.py", query_params=state.query(face=face))
 chosen = state.choice()
-st.caption(f"Click one to see what {chosen} says of it." if chosen else "Click one to see it large.")
+st.caption(f"Click one to see what {chosen} says of it." if chosen else "Train a run to hear what it says of them.")
 
 st.subheader("Next")
 with st.container(horizontal=True):
@@ -61,14 +61,20 @@ with st.container(horizontal=True):
         query_params=state.query(sort="Most confident mistakes"),
     )
     st.page_link(
+        "views/saliency.py",
+        label="See what it looks at",
+        icon=":material/visibility:",
+        query_params=state.query(),
+    )
+    st.page_link(
         "views/confusion.py",
-        label="See which emotions are taken for which",
+        label="See what is taken for what",
         icon=":material/grid_on:",
         query_params=state.query(),
     )
     st.page_link(
         "views/training.py",
-        label="Train a network and watch it learn",
+        label="Watch one learn",
         icon=":material/monitoring:",
         query_params=state.query(),
     )

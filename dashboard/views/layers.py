@@ -42,7 +42,7 @@ def choose_channel(layer: ConvLayer) -> int:
 
 
 def choose_face(part: FaceDataset) -> int:
-    """The face in the URL, the first one where there is none; stepping on puts another there."""
+    """The row of the face in the URL, the first where there is none; stepping on puts another there."""
     row = widgets.opened_row(part) or 0
     state.put("face number", row + 1)
 
@@ -103,6 +103,8 @@ with st.container(horizontal=True):
     split = widgets.choose_split()
     part = state.split(split)
     row = choose_face(part)
+if (missing := state.parameter("face")) and widgets.opened_row(part) is None:
+    st.warning(f"There is no face '{missing}' in the {split} split of {part.name}; the first one is shown.")
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
 )

@@ -1,5 +1,7 @@
 """Saliency: which pixels an answer rests on, how that came to be, and how far such a map can be trusted."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -22,7 +24,8 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         "Show", SHOWN, default=SHOWN[0], required=True, key="show", bind="query-params", label_visibility="collapsed"
     )
     split = widgets.choose_split()
-    look_chosen = maps.choose_look()
+    if shown != "Regions":
+        look_chosen = maps.choose_look()
 part = state.split(split)
 said = state.predictions(chosen, split)
 if shown != "Regions":
@@ -75,9 +78,9 @@ if shown == "Sheet":
     captions = [
         maps.sheet_caption(part, each, result.probabilities[i], result.targets[i]) for i, each in enumerate(rows)
     ]
-    page = sheet(part.images[rows], result.maps, captions, heading, look, result.unit, maps.is_dark())
-    st.image(page)
-    maps.download("This sheet as PNG", page, f"{chosen.run.name}-{chosen.epoch}-{method}.png")
+    page = partial(sheet, part.images[rows], result.maps, captions, heading, look, result.unit, beside=True)
+    st.image(page(times=2, dark=maps.is_dark()), width="content")
+    maps.download("This sheet as PNG", page(), f"{chosen.run.name}-{chosen.epoch}-{method}.png")
 
 # -- film over epochs ------------------------------------------------------------------------------
 
@@ -92,7 +95,8 @@ if shown == "Epochs":
 
 if shown == "Two checkpoints":
     row = maps.choose_face(part, said)
-    before = widgets.choose_other(chosen)
+    with st.container(width=300):
+        before = widgets.choose_other(chosen)
     pair = [state.attribution(each, split, [row], method, target, layer) for each in (before, chosen)]
     maps.show_pair(part, row, pair, look)
     likeness = rank_correlation(np.abs(pair[0].maps[0]), np.abs(pair[1].maps[0]))

@@ -168,13 +168,14 @@ shown = (
 )
 
 
-@st.fragment(run_every=EVERY if is_live(watched) else None)
+lively = is_live(watched)
+
+
+@st.fragment(run_every=EVERY if lively else None)
 def live() -> None:
     """All that moves while a training goes on."""
-    if watched and not is_live(watched) and state.get("was live"):
-        state.put("was live", False)
-        st.rerun()  # its checkpoints are new to the rest of the page
-    state.put("was live", is_live(watched))
+    if is_live(watched) != lively:
+        st.rerun()  # one began or ended here: the page has to look again every second, or shows new checkpoints
     for name in watched:
         watch(name)
     runs = [run for run in state.runs() if run.name in shown or run.name in watched]
