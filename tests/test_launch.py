@@ -162,9 +162,7 @@ def test_resuming_what_is_not_there(data: Path, runs: Path) -> None:
         resume_training("nobody", data, runs)
 
 
-def test_without_train_py(
-    recipe: str, data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_train_py(recipe: str, data: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "TRAIN", tmp_path / "train.py")
     with pytest.raises(ConfigError, match="start the dashboard from a checkout"):
         start_training(recipe, data, runs, epochs=1, seed=0)

@@ -59,7 +59,8 @@ def test_the_runs_own_file_answers_for_its_own_faces(
     no_network()
     for epoch, probabilities in expected.items():
         found = split_probabilities(copied, epoch, validation)
-        assert (found.shape, found.dtype) == ((28, 7), np.float32)
+        assert found.shape == (28, 7)
+        assert found.dtype == np.float32
         np.testing.assert_array_equal(found, probabilities.astype(np.float16))
     assert not cache.exists()
 
@@ -84,9 +85,7 @@ def test_each_epoch_and_each_set_of_faces_is_known_by_itself(copied: Run, unseen
     assert known_probabilities(copied, 2, unseen) is None
     assert known_probabilities(copied, 1, darker) is None
     for run, epoch, some in ((copied, 2, unseen), (copied, 1, darker)):
-        np.testing.assert_array_equal(
-            split_probabilities(run, epoch, some), truth(run, epoch, some).astype(np.float16)
-        )
+        np.testing.assert_array_equal(split_probabilities(run, epoch, some), truth(run, epoch, some).astype(np.float16))
     assert len(list(cache.iterdir())) == 3
     np.testing.assert_array_equal(split_probabilities(copied, 1, unseen), one)
 
@@ -122,9 +121,7 @@ def test_a_damaged_file_of_the_run_is_passed_over(copied: Run, faces: FaceDatase
     )
 
 
-def test_a_checkpoint_replaced_under_the_same_name_is_another(
-    copied: Run, unseen: FaceDataset, cache: Path
-) -> None:
+def test_a_checkpoint_replaced_under_the_same_name_is_another(copied: Run, unseen: FaceDataset, cache: Path) -> None:
     before = split_probabilities(copied, 3, unseen)
     stamp = copied.checkpoint_path(3).stat()
     shutil.copy(copied.checkpoint_path(1), copied.checkpoint_path(3))
@@ -173,9 +170,7 @@ def test_a_computation_that_is_broken_off_leaves_nothing(copied: Run, unseen: Fa
     assert not cache.exists()
 
 
-def test_the_oldest_are_removed(
-    copied: Run, unseen: FaceDataset, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oldest_are_removed(copied: Run, unseen: FaceDataset, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictions, "_KEPT", 2)
     for age, epoch in ((300, 1), (200, 2)):
         before = set(cache.glob("*"))

@@ -59,7 +59,7 @@ def pick_channel(text: str) -> None:
 
 def large(values: np.ndarray) -> int:
     """By how many pixels a value is to be shown to come near `SIDE`."""
-    return max(1, SIDE // values.shape[-1])
+    return max(1, SIDE // int(values.shape[-1]))
 
 
 def small(layer: ConvLayer, width: int) -> int:

@@ -63,7 +63,6 @@ if shown == "One face":
             with column:
                 maps.show_badge(check)
         maps.show_checks(checks)
-    st.caption(f"{chosen} on {on_faces}.{demo}")
 
 # -- sheet of faces --------------------------------------------------------------------------------
 
@@ -88,7 +87,6 @@ if shown == "Epochs":
     row = maps.choose_face(part, said)
     film = state.map_film(chosen.run, split, row, method, target, layer)
     maps.show_film(film, look, int(part.emotions[row]))
-    st.caption(f"{on_faces}, {part.ids[row]}; one scale for all epochs.{demo}")
     maps.offer_film(film, look, f"{film.run}-{part.ids[row]}-{method}")
 
 # -- two checkpoints -------------------------------------------------------------------------------
@@ -100,16 +98,17 @@ if shown == "Two checkpoints":
     pair = [state.attribution(each, split, [row], method, target, layer) for each in (before, chosen)]
     maps.show_pair(part, row, pair, look)
     likeness = rank_correlation(np.abs(pair[0].maps[0]), np.abs(pair[1].maps[0]))
-    st.caption(f"Rank correlation of the two maps' absolute values: {likeness:.2f}. {on_faces}.{demo}")
+    st.caption(f"One scale for both. Rank correlation of the two maps' absolute values: {likeness:.2f}.")
 
 # -- averages --------------------------------------------------------------------------------------
 
 if shown == "Averages":
     maps.show_averages(chosen, split, said, method, target, layer, look)
-    st.caption(f"{chosen} on {on_faces}.{demo}")
 
 # -- regions ---------------------------------------------------------------------------------------
 
 if shown == "Regions":
     maps.show_regions(chosen, split)
-    st.caption(f"{chosen} on {on_faces}.{demo}")
+
+what = f"all kept epochs of {chosen.run.name}" if shown == "Epochs" else str(chosen)
+st.caption(f"{what} on {on_faces}.{demo}")

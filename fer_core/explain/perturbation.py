@@ -75,7 +75,7 @@ def covered_scores(ask: Question, segments: Tensor, kept: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def fit(kept: Tensor, scores: Tensor) -> Tensor:
+def fit(kept: Tensor, scores: Tensor, ridge: float = LIME_RIDGE) -> Tensor:
     """LIME's local model (Ribeiro et al. 2016): ridge regression of the scores (samples, N) on what was kept (samples,
     segments), samples weighted by how near they are to the whole face. Returns the weights (segments, N)."""
     import torch
@@ -84,8 +84,8 @@ def fit(kept: Tensor, scores: Tensor) -> Tensor:
     distance = 1 - x.mean(dim=1).sqrt()  # cosine distance to the whole face: all ones
     near = torch.exp(-(distance**2) / LIME_WIDTH**2)[:, None]
     x, y = x - (near * x).sum(dim=0) / near.sum(), y - (near * y).sum(dim=0) / near.sum()  # in place of an intercept
-    ridge = LIME_RIDGE * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weights: Tensor = torch.linalg.solve(x.T @ (near * x) + ridge, x.T @ (near * y))
+    penalty = ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weights: Tensor = torch.linalg.solve(x.T @ (near * x) + penalty, x.T @ (near * y))
     return weights.float()
 
 

@@ -57,7 +57,8 @@ def part_of(maps: np.ndarray, sign: Sign) -> np.ndarray:
     """The part of the values that a sign stands for; the negative part comes out positive."""
     if sign == "both":
         return maps
-    return np.abs(maps) if sign == "absolute" else np.maximum(maps if sign == "positive" else -maps, 0)
+    part = np.abs(maps) if sign == "absolute" else np.maximum(maps if sign == "positive" else -maps, 0)
+    return np.asarray(part)
 
 
 def scale_of(maps: np.ndarray) -> float:
@@ -120,56 +121,37 @@ def sheet(
     heading: Sequence[str],
     look: Look,
     unit: str,
+    *,
+    beside: bool = False,
+    times: int = 4,
+    columns: int = 4,
     dark: bool = False,
 ) -> Image.Image:
-    """Faces uint8 (N, 48, 48) beside their maps (report, figure 5), four pairs a row, as one picture on one scale.
+    """Maps over their faces, gray levels (N, 48, 48), as one picture on one scale.
 
-    captions: a line below each pair. heading: lines above: what the maps are of. dark: light on dark.
+    captions  what stands below each map; lines are parted by newlines
+    heading   lines above: what the maps are of
+    beside    each face also alone, left of its map (report, figure 5)
+    times     pixels a side for one of a face's
+    dark      light on dark
     """
-    return _page(faces, maps, captions, heading, look, unit, dark, columns=4, beside=True)
-
-
-def strip(
-    faces: np.ndarray,
-    maps: np.ndarray,
-    captions: Sequence[str],
-    heading: Sequence[str],
-    look: Look,
-    unit: str,
-    dark: bool = False,
-) -> Image.Image:
-    """Maps over their faces, gray levels (N, 48, 48), eight a row, as one picture on one scale."""
-    return _page(faces, maps, captions, heading, look, unit, dark, columns=8, beside=False)
-
-
-def _page(
-    faces: np.ndarray,
-    maps: np.ndarray,
-    captions: Sequence[str],
-    heading: Sequence[str],
-    look: Look,
-    unit: str,
-    dark: bool,
-    columns: int,
-    beside: bool,
-) -> Image.Image:
-    shown = part_of(maps, look.sign)
-    scale, text = scale_of(shown), font_of(13)
-    paper, ink = (DARK_PAPER, DARK_INK) if dark else (PAPER, INK)
-    times, gap, line = 3, 16, 18
-    side = FACE_SIZE * times
-    cell = side * (1 + beside)
+    shown, text = part_of(maps, look.sign), font_of(13)
+    scale, (paper, ink) = scale_of(shown), (DARK_PAPER, DARK_INK) if dark else (PAPER, INK)
+    side, gap, line = FACE_SIZE * times, 16, 18
+    width = side * (1 + beside)
+    height = side + gap + line * max((caption.count("\n") + 1 for caption in captions), default=0)
     top, rows = gap * 2 + line * len(heading), -(-len(faces) // columns)
-    page = Image.new("RGB", (columns * (cell + gap) + gap, top + rows * (side + line + gap) + 56), paper)
+    page = Image.new("RGB", (columns * (width + gap) + gap, top + rows * height + 56), paper)
     draw = ImageDraw.Draw(page)
     for i, each in enumerate(heading):
         draw.text((gap, gap + i * line), shortened(each, text, page.width - 2 * gap), FAINT if i else ink, text)
     for i, (face, values, caption) in enumerate(zip(faces, shown, captions, strict=True)):
-        left, upper = gap + i % columns * (cell + gap), top + i // columns * (side + line + gap)
+        left, upper = gap + i % columns * (width + gap), top + i // columns * height
         if beside:
             page.paste(enlarged(face, times), (left, upper))
         page.paste(overlay(face, values, look, scale, times), (left + side * beside, upper))
-        draw.text((left, upper + side + 3), shortened(caption, text, cell), ink, text)
+        for j, each in enumerate(caption.split("\n")):
+            draw.text((left, upper + side + 3 + j * line), shortened(each, text, width), FAINT if j else ink, text)
     bar = color_bar(look, scale, unit, ink=ink)
     page.paste(bar, (gap, page.height - bar.height - 8), bar)
     return page

@@ -141,7 +141,9 @@ class Visit:
         return [str(title).split(":")[0] for title in titles]
 
     def wait_query(self, **expected: str | None) -> None:
-        self.wait(lambda: all(self.query.get(key) == value for key, value in expected.items()), f"{expected} in the URL")
+        self.wait(
+            lambda: all(self.query.get(key) == value for key, value in expected.items()), f"{expected} in the URL"
+        )
 
     def pick(self, label: str, text: str) -> None:
         """An entry of a dropdown."""

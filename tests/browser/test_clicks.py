@@ -138,7 +138,9 @@ def click_cell(person: Any, true: str, predicted: str) -> None:
 
 def test_a_cell_of_the_matrix(visit: Any, validation: FaceDataset, cnn: Any) -> None:
     said = cnn(6).argmax(axis=1)
-    pairs = [(int(((validation.emotions == i) & (said == j)).sum()), i, j) for i in range(7) for j in range(7) if i != j]
+    pairs = [
+        (int(((validation.emotions == i) & (said == j)).sum()), i, j) for i in range(7) for j in range(7) if i != j
+    ]
     count, true, predicted = max(pairs)
     person = visit()
     page = person.open("confusion", checkpoint="report-cnn:6", scored="Demo faces, validation")

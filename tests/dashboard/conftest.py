@@ -58,7 +58,7 @@ class Page:
     def texts(self) -> list[str]:
         """What is written on the page, in order: headings, markdown, captions."""
         kinds = ("title", "subheader", "markdown", "caption")
-        return [str(each.value) for each in self.app.main if each.type in kinds]
+        return [str(getattr(each, "value", "")) for each in self.app.main if each.type in kinds]
 
     @property
     def sidebar(self) -> list[str]:

@@ -135,6 +135,9 @@ def test_emotions_keep_their_colours(evaluation: Evaluation) -> None:
 
 def test_charts_are_valid_vega_lite(evaluation: Evaluation) -> None:
     """to_dict checks against the schema; a misspelt option would raise here and not in a browser."""
-    for made in (charts.confusion(evaluation, False, None, "cell"), charts.label_accuracy({"r:1": evaluation.by_label})):
+    for made in (
+        charts.confusion(evaluation, False, None, "cell"),
+        charts.label_accuracy({"r:1": evaluation.by_label}),
+    ):
         assert isinstance(made, alt.LayerChart)
         assert spec(made)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")

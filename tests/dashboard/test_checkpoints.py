@@ -115,12 +115,12 @@ def test_a_flipped_face_is_opened(checkpoints: Any, own_faces: FaceDataset, said
 def test_two_shipped_runs_on_what_both_recorded(open_page: Any, shipped: Path) -> None:
     before, after = Run(shipped / "report-cnn"), Run(shipped / "report-resnet")
     epochs = before.best_epoch(), after.best_epoch()
-    page = open_page(
-        "checkpoints", shipped, checkpoint=f"report-resnet:{epochs[1]}", before=f"report-cnn:{epochs[0]}"
-    )
+    page = open_page("checkpoints", shipped, checkpoint=f"report-resnet:{epochs[1]}", before=f"report-cnn:{epochs[0]}")
     scores = {
         name: next(
-            r["accuracy"] for r in run.records() if r["kind"] == "epoch" and (r["split"], r["epoch"]) == ("validation", epoch)
+            r["accuracy"]
+            for r in run.records()
+            if r["kind"] == "epoch" and (r["split"], r["epoch"]) == ("validation", epoch)
         )
         for name, run, epoch in (("Before: report-cnn", before, epochs[0]), ("After: report-resnet", after, epochs[1]))
     }

@@ -22,10 +22,9 @@ OWN = "fer2013.csv"
 def recorded(run: Run, epoch: int) -> dict[str, Any]:
     """A run's own line of an epoch's validation, straight from metrics.jsonl."""
     lines = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    (found,) = [
-        line for line in lines if (line["kind"], line["epoch"], line["split"]) == ("epoch", epoch, "validation")
-    ]
-    return found
+    wanted = ("epoch", epoch, "validation")
+    (found,) = [line for line in lines if (line["kind"], line["epoch"], line["split"]) == wanted]
+    return dict(found)
 
 
 def counted(said: np.ndarray, emotions: np.ndarray) -> np.ndarray:
@@ -37,7 +36,8 @@ def counted(said: np.ndarray, emotions: np.ndarray) -> np.ndarray:
 
 def shown_matrix(page: Any) -> np.ndarray:
     _, table = page.chart("true", "predicted", "faces")
-    return table.pivot(index="true", columns="predicted", values="faces").loc[list(EMOTIONS), list(EMOTIONS)].to_numpy()
+    wide = table.pivot(index="true", columns="predicted", values="faces")
+    return np.asarray(wide.loc[list(EMOTIONS), list(EMOTIONS)])
 
 
 def f1(matrix: np.ndarray) -> float:
@@ -89,14 +89,12 @@ def test_on_other_faces_the_numbers_are_counted(
 
 def test_counts_or_row_shares(confusion: Any, own_runs: Path) -> None:
     matrix = np.array(recorded(Run(own_runs / "own"), 3)["confusion"])
-    for cells, expected in (
-        ("Counts", lambda i, j: f"{matrix[i, j]}"),
-        ("Row share", lambda i, j: f"{100 * matrix[i, j] / matrix[i].sum():.0f}%"),
-    ):
+    for cells in ("Counts", "Row share"):
         _, table = confusion(checkpoint="own:3", cells=cells).chart("true", "predicted", "shown")
         for true, predicted, shown in table[["true", "predicted", "shown"]].itertuples(index=False):
             i, j = EMOTIONS.index(true), EMOTIONS.index(predicted)
-            assert shown == (expected(i, j) if matrix[i, j] else "")
+            expected = f"{matrix[i, j]}" if cells == "Counts" else f"{100 * matrix[i, j] / matrix[i].sum():.0f}%"
+            assert shown == (expected if matrix[i, j] else "")
 
 
 def test_the_slider_moves_the_matrix(confusion: Any, own_runs: Path) -> None:
@@ -156,9 +154,7 @@ def test_shipped_runs_show_what_they_recorded(open_page: Any, shipped: Path, nam
     assert info.startswith("These faces are FER2013's and are not at hand")
 
 
-def test_shipped_runs_on_the_faces_at_hand(
-    open_page: Any, shipped: Path, said: Callable[..., np.ndarray]
-) -> None:
+def test_shipped_runs_on_the_faces_at_hand(open_page: Any, shipped: Path, said: Callable[..., np.ndarray]) -> None:
     run, validation = Run(shipped / "report-cnn"), demo_faces().split("validation")
     epoch = run.epochs()[0]
     page = open_page("confusion", shipped, checkpoint=f"report-cnn:{epoch}", scored="Demo faces, validation")

@@ -19,9 +19,7 @@ def test_the_table_of_runs(open_page: Any, shipped: Path) -> None:
     table = open_page("home", shipped).app.dataframe[0].value.set_index("Run")
     assert table.index.tolist() == ["report-resnet", "report-cnn"]
     for name, row in table.iterrows():
-        lines = [
-            r for r in Run(shipped / str(name)).records() if r["kind"] == "epoch" and r["split"] == "validation"
-        ]
+        lines = [r for r in Run(shipped / str(name)).records() if r["kind"] == "epoch" and r["split"] == "validation"]
         best = max(lines, key=lambda line: line["accuracy"])
         assert row["Accuracy"] == pytest.approx(100 * best["accuracy"])
         assert row["Best epoch"] == best["epoch"]
@@ -73,7 +71,9 @@ def test_a_clicked_face_opens_on_samples(open_page: Any, own_runs: Path, own_dat
 
 
 def test_links_keep_what_holds_across_pages(open_page: Any, own_runs: Path, own_data: Path) -> None:
-    epoch = next(epoch for epoch in (1, 2, 3) if epoch != Run(own_runs / "own").best_epoch())  # not what is chosen anyway
+    epoch = next(
+        epoch for epoch in (1, 2, 3) if epoch != Run(own_runs / "own").best_epoch()
+    )  # not what is chosen anyway
     page = open_page("home", own_runs, own_data, checkpoint=f"own:{epoch}", data="Demo faces")
     links = {link.proto.label: link.proto.query_string for link in page.app.get("page_link")}
     assert len(links) == 3

@@ -221,7 +221,9 @@ def test_further_columns_become_filters(open_page: Any, shipped: Path) -> None:
     page = open_page("samples", shipped)
     sliders = [slider for slider in page.app.slider if str(slider.key).startswith("x-")]
     numbers = [name for name, column in validation.extra.items() if column.dtype.kind in "if"]
-    assert {slider.key for slider in sliders} == {f"x-{name}" for name in numbers if validation.extra[name].nunique() > 1}
+    assert {slider.key for slider in sliders} == {
+        f"x-{name}" for name in numbers if validation.extra[name].nunique() > 1
+    }
     name = next(name for name in numbers if f"x-{name}" == sliders[-1].key)
     values = validation.extra[name].to_numpy()
     middle = float(np.round(np.median(values), 1))

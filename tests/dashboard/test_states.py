@@ -179,9 +179,7 @@ def test_faces_that_cannot_be_read(open_page: Any, any_page: str, own_runs: Path
         assert set(page.tile_ids()) <= set(demo_faces().ids)
 
 
-def test_faces_that_are_mended_are_read_again(
-    open_page: Any, own_runs: Path, own_data: Path, tmp_path: Path
-) -> None:
+def test_faces_that_are_mended_are_read_again(open_page: Any, own_runs: Path, own_data: Path, tmp_path: Path) -> None:
     path = tmp_path / "faces.csv"
     path.write_text("emotion,pixels\n0,1 2 3\n")
     page = open_page("samples", own_runs, path)

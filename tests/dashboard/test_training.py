@@ -48,7 +48,9 @@ def test_the_curves_are_the_metrics(open_page: Any, shipped: Path, measure: str)
     page = open_page("training", shipped)
     page.app.button_group(key="runs").set_value(["report-resnet", "report-cnn"])
     lines = page.run().curves(measure)
-    assert set(lines) == {f"{run}, {part}" for run in ("report-resnet", "report-cnn") for part in ("training", "validation")}
+    assert set(lines) == {
+        f"{run}, {part}" for run in ("report-resnet", "report-cnn") for part in ("training", "validation")
+    }
     for name, (x, y) in lines.items():
         run, part = name.split(", ")
         split = {"training": "train"}.get(part, part)
@@ -76,7 +78,10 @@ def test_every_epoch_as_a_table(training: Any, runs: Path) -> None:
 def test_a_run_that_is_going_on(training: Any, runs: Path, set_status: Callable[..., None]) -> None:
     """Its bar, its time left, the part of the epoch that has not ended, and Stop."""
     set_status(runs / "other", "running", progress=PROGRESS)
-    steps = [{"kind": "step", "epoch": 4, "step": 12 + i, "split": "train", "loss": 1 / i, "accuracy": i / 10} for i in (1, 2)]
+    steps = [
+        {"kind": "step", "epoch": 4, "step": 12 + i, "split": "train", "loss": 1 / i, "accuracy": i / 10}
+        for i in (1, 2)
+    ]
     with (runs / "other" / "metrics.jsonl").open("a") as file:
         file.writelines(json.dumps(step) + "\n" for step in steps)
     page = training()
@@ -109,9 +114,7 @@ def test_a_run_that_has_only_begun(training: Any, runs: Path, set_status: Callab
 
 
 @pytest.mark.parametrize("state", ["failed", "stopped", "interrupted"])
-def test_a_run_that_ended_early(
-    training: Any, runs: Path, set_status: Callable[..., None], state: str
-) -> None:
+def test_a_run_that_ended_early(training: Any, runs: Path, set_status: Callable[..., None], state: str) -> None:
     """A failed run says why; all can be resumed."""
     reason = "The loss is not a finite number after step 3 of epoch 4." if state == "failed" else ""
     if state == "interrupted":
@@ -152,7 +155,10 @@ def test_the_form_follows_the_recipe(training: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "refusal"),
-    [("own", "There is already a run 'own'; choose another name or resume it."), ("../x", "'../x' cannot be a run's name")],
+    [
+        ("own", "There is already a run 'own'; choose another name or resume it."),
+        ("../x", "'../x' cannot be a run's name"),
+    ],
 )
 def test_a_name_that_cannot_be(training: Any, runs: Path, name: str, refusal: str) -> None:
     page = training()
@@ -163,9 +169,7 @@ def test_a_name_that_cannot_be(training: Any, runs: Path, name: str, refusal: st
     assert not (runs / ".logs").exists()
 
 
-def test_a_start_on_faces_that_cannot_be_read_says_why(
-    open_page: Any, runs: Path, tmp_path: Path
-) -> None:
+def test_a_start_on_faces_that_cannot_be_read_says_why(open_page: Any, runs: Path, tmp_path: Path) -> None:
     """A real process of train.py: it ends, and its last words stand on the page."""
     bad = tmp_path / "faces.csv"
     bad.write_text("emotion,pixels\n9,1 2 3\n")
@@ -182,9 +186,7 @@ def test_a_start_on_faces_that_cannot_be_read_says_why(
     assert not (runs / "new").exists()
 
 
-def test_a_resume_that_cannot_be_says_why(
-    open_page: Any, runs: Path, set_status: Callable[..., None]
-) -> None:
+def test_a_resume_that_cannot_be_says_why(open_page: Any, runs: Path, set_status: Callable[..., None]) -> None:
     """The run was begun on other faces than those that are here now: a real process refuses it."""
     set_status(runs / "own", "stopped")
     page = open_page("training", runs, checkpoint="own:1")
