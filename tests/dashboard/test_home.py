@@ -36,8 +36,8 @@ def test_demo_runs_stand_last_and_are_marked(open_page: Any, shipped: Path, runs
         (runs / path.name).symlink_to(path, target_is_directory=True)
     page = open_page("home", runs)
     assert page.app.dataframe[0].value["Run"].tolist()[-1] == "demo"
-    assert any(text.startswith("Runs scored on demo faces: rendered demo faces") for text in page.texts)
-    assert not any("demo faces: rendered" in text for text in open_page("home", shipped).texts)
+    assert any(text.startswith("Demo faces are rendered: a number") for text in page.texts)
+    assert not any("Demo faces are rendered: a number" in text for text in open_page("home", shipped).texts)
 
 
 def test_states_of_runs(open_page: Any, runs: Path, set_status: Callable[..., None]) -> None:
@@ -76,7 +76,7 @@ def test_links_keep_what_holds_across_pages(open_page: Any, own_runs: Path, own_
     )  # not what is chosen anyway
     page = open_page("home", own_runs, own_data, checkpoint=f"own:{epoch}", data="Demo faces")
     links = {link.proto.label: link.proto.query_string for link in page.app.get("page_link")}
-    assert len(links) == 3
+    assert len(links) == 4
     assert all(f"checkpoint=own%3A{epoch}" in query and "data=Demo+faces" in query for query in links.values())
     assert "sort=Most+confident+mistakes" in links["Find the most confident mistakes"]
 
