@@ -14,7 +14,7 @@ import numpy as np
 from fer_core.data import FaceDataset
 from fer_core.data.cache import cache_dir, moved_into_place
 from fer_core.errors import CheckpointError
-from fer_core.runs import Run
+from fer_core.runs import Run, halved
 
 _KEPT = 400  # files in the cache; one of FER2013's training faces takes 0.4 MB
 
@@ -48,7 +48,7 @@ def split_probabilities(
     from fer_core.inference import Predictor
 
     computed = Predictor.load(run, epoch).predict(faces.images, report=report).probabilities
-    probabilities = computed.astype(np.float16)  # as it is stored: the same answer the first time and ever after
+    probabilities = halved(computed)  # as it is stored: the same answer the first time and ever after
     file = _cache_file(run, epoch, faces)
     with suppress(OSError):  # a full or read-only disk: the answer is there all the same
         with moved_into_place(file) as stream:

@@ -230,7 +230,7 @@ class Run:
     def save_predictions(self, epoch: int, probabilities: np.ndarray, split: str, fingerprint: str) -> None:
         """Add one epoch's probabilities (N, 7) on a split; those on other data are replaced."""
         saved = self.predictions(split)
-        row = probabilities.astype(np.float16)[None]
+        row = halved(probabilities)[None]
         if saved is None or saved.fingerprint != fingerprint:
             saved = Predictions((), row[:0], split, fingerprint)
         others = [i for i, e in enumerate(saved.epochs) if e != epoch]
@@ -384,6 +384,15 @@ def load_checkpoint_file(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} does not fit the model it names ({header['model']}): {_reason(error)}"
         ) from error
+
+
+def halved(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities (N, 7) as they are kept, float16: rounded, but what led before still leads."""
+    half: np.ndarray = probabilities.astype(np.float16)
+    leader = probabilities.argmax(axis=1)
+    tied = np.flatnonzero(half.argmax(axis=1) != leader)  # an earlier emotion was rounded to the same number
+    half[tied, leader[tied]] = np.nextafter(half[tied, leader[tied]], np.float16(2))
+    return half
 
 
 def stored(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from fer_core.data import FaceDataset
 from fer_core.errors import CheckpointError
 from fer_core.inference import Predictor
 from fer_core.predictions import known_probabilities, split_probabilities
-from fer_core.runs import Run
+from fer_core.runs import Run, halved
 
 ROOT = Path(__file__).parent.parent
 
@@ -70,7 +70,7 @@ def test_other_faces_are_computed_once(copied: Run, unseen: FaceDataset, cache: 
     told: list[float] = []
     first = split_probabilities(copied, 2, unseen, told.append)
     assert told == [1.0]
-    np.testing.assert_array_equal(first, truth(copied, 2, unseen).astype(np.float16))
+    np.testing.assert_array_equal(first, halved(truth(copied, 2, unseen)))
     no_network()
     np.testing.assert_array_equal(split_probabilities(copied, 2, unseen), first)
     known = known_probabilities(copied, 2, unseen)
@@ -85,7 +85,7 @@ def test_each_epoch_and_each_set_of_faces_is_known_by_itself(copied: Run, unseen
     assert known_probabilities(copied, 2, unseen) is None
     assert known_probabilities(copied, 1, darker) is None
     for run, epoch, some in ((copied, 2, unseen), (copied, 1, darker)):
-        np.testing.assert_array_equal(split_probabilities(run, epoch, some), truth(run, epoch, some).astype(np.float16))
+        np.testing.assert_array_equal(split_probabilities(run, epoch, some), halved(truth(run, epoch, some)))
     assert len(list(cache.iterdir())) == 3
     np.testing.assert_array_equal(split_probabilities(copied, 1, unseen), one)
 
@@ -116,9 +116,7 @@ def test_a_damaged_file_of_the_run_is_passed_over(copied: Run, faces: FaceDatase
     validation = faces.split("validation")
     file = copied.path / "predictions-validation.npz"
     file.write_bytes(file.read_bytes()[:100])
-    np.testing.assert_array_equal(
-        split_probabilities(copied, 2, validation), truth(copied, 2, validation).astype(np.float16)
-    )
+    np.testing.assert_array_equal(split_probabilities(copied, 2, validation), halved(truth(copied, 2, validation)))
 
 
 def test_a_checkpoint_replaced_under_the_same_name_is_another(copied: Run, unseen: FaceDataset, cache: Path) -> None:
@@ -128,7 +126,7 @@ def test_a_checkpoint_replaced_under_the_same_name_is_another(copied: Run, unsee
     os.utime(copied.checkpoint_path(3), ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # not even the time tells
     after = split_probabilities(copied, 3, unseen)
     assert np.abs(after - before).max() > 0.01
-    np.testing.assert_array_equal(after, truth(copied, 1, unseen).astype(np.float16))
+    np.testing.assert_array_equal(after, halved(truth(copied, 1, unseen)))
     assert len(list(cache.iterdir())) == 2
 
 
@@ -146,7 +144,7 @@ def test_a_cache_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "file"))
-    np.testing.assert_array_equal(split_probabilities(copied, 2, unseen), truth(copied, 2, unseen).astype(np.float16))
+    np.testing.assert_array_equal(split_probabilities(copied, 2, unseen), halved(truth(copied, 2, unseen)))
 
 
 def test_checkpoints_that_cannot_be_read(copied: Run, unseen: FaceDataset, cache: Path) -> None:
@@ -191,7 +189,7 @@ import numpy as np
 from pathlib import Path
 from fer_core.data import FaceDataset
 from fer_core.predictions import known_probabilities, split_probabilities
-from fer_core.runs import Run
+from fer_core.runs import Run, halved
 faces = FaceDataset(**np.load({str(tmp_path / "unseen.npz")!r}), ids=np.arange(14).astype(str), name="")
 run = Run(Path({str(copied.path)!r}))
 assert known_probabilities(run, 1, faces) is None

@@ -121,6 +121,7 @@ def begin() -> None:
         state.put("refused", str(error))
         return
     state.put("watched", [*state.get("watched", []), name])
+    state.put("runs", [])  # the new curve alone: beside a long run it would be a dot
     state.put("refused", "")
 
 
@@ -154,20 +155,17 @@ st.title("Training")
 names = [run.name for run in state.runs()]
 watched = going_on()
 chosen = state.choice()
-shown = (
-    st.pills(
+shown = state.get("runs", [])
+if names:
+    shown = st.pills(
         "Runs",
         names,
         selection_mode="multi",
-        default=[name for name in names if (name in watched if watched else chosen and name == chosen.run.name)],
-        key=f"runs {' '.join(watched)}" if watched else "runs",
+        default=[name for name in names if chosen and name == chosen.run.name],
+        key="runs",
+        bind="query-params",
         help="Laid over one another: colour tells the run, dotted lines are training, whole lines validation",
     )
-    if names
-    else []
-)
-
-
 lively = is_live(watched)
 
 

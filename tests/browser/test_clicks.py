@@ -15,7 +15,7 @@ import pytest
 from fer_core.data import FaceDataset, demo_faces
 from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
-from fer_core.runs import Run
+from fer_core.runs import Run, halved
 
 PAGES = ("Samples", "Training", "Checkpoints", "Confusion")
 
@@ -31,7 +31,7 @@ def cnn(server: Any) -> Callable[[int], np.ndarray]:
     faces = demo_faces().split("validation").images
 
     def said(epoch: int) -> np.ndarray:
-        return Predictor.load(Run(server.runs / "report-cnn"), epoch).predict(faces).probabilities.astype(np.float16)
+        return halved(Predictor.load(Run(server.runs / "report-cnn"), epoch).predict(faces).probabilities)
 
     return said
 

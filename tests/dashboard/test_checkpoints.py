@@ -12,7 +12,7 @@ import pytest
 from fer_core.data import FaceDataset
 from fer_core.evaluation import Share, compare
 from fer_core.labels import EMOTIONS
-from fer_core.runs import Run
+from fer_core.runs import Run, halved
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_the_faces_that_flipped(
     checkpoints: Any, own_faces: FaceDataset, said: Callable[..., np.ndarray], flipped: str
 ) -> None:
     validation = own_faces.split("validation")
-    old, new = (said(validation, epoch).astype(np.float16).astype(np.float32) for epoch in (1, 3))
+    old, new = (halved(said(validation, epoch)).astype(np.float32) for epoch in (1, 3))
     was, now = (each.argmax(axis=1) == validation.emotions for each in (old, new))
     fixed, broken = set(validation.ids[~was & now].tolist()), set(validation.ids[was & ~now].tolist())
     assert fixed

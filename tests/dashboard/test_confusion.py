@@ -14,7 +14,7 @@ import pytest
 from fer_core.data import FaceDataset, demo_faces
 from fer_core.evaluation import Share
 from fer_core.labels import EMOTIONS
-from fer_core.runs import Run
+from fer_core.runs import Run, halved
 
 OWN = "fer2013.csv"
 
@@ -111,7 +111,7 @@ def test_the_slider_moves_the_matrix(confusion: Any, own_runs: Path) -> None:
 
 def test_the_faces_of_a_cell(confusion: Any, own_faces: FaceDataset, said: Callable[..., np.ndarray]) -> None:
     validation = own_faces.split("validation")
-    probabilities = said(validation, 2).astype(np.float16)
+    probabilities = halved(said(validation, 2))
     matrix = counted(probabilities, validation.emotions)
     off = [(matrix[i, j], i, j) for i in range(7) for j in range(7) if i != j]
     most, true, predicted = max(off)
@@ -158,7 +158,7 @@ def test_shipped_runs_on_the_faces_at_hand(open_page: Any, shipped: Path, said: 
     run, validation = Run(shipped / "report-cnn"), demo_faces().split("validation")
     epoch = run.epochs()[0]
     page = open_page("confusion", shipped, checkpoint=f"report-cnn:{epoch}", scored="Demo faces, validation")
-    probabilities = said(validation, epoch, run).astype(np.float16)
+    probabilities = halved(said(validation, epoch, run))
     np.testing.assert_array_equal(shown_matrix(page), counted(probabilities, validation.emotions))
     assert f"on Demo faces (rendered), validation, n = {len(validation)}: accuracy" in " ".join(page.texts)
 
@@ -169,8 +169,7 @@ def test_real_faces_are_recognised_as_the_runs_own(open_page: Any, shipped: Path
     page = open_page("confusion", shipped, fer2013_path, checkpoint=f"report-resnet:{epoch}", cell="Fear>Sad")
     line = recorded(Run(shipped / "report-resnet"), int(epoch or 0))
     assert page.app.selectbox(key="scored").value == "validation"
-    # Predictions are kept as float16, where two emotions may tie that did not in float32: at most a face or two.
-    assert np.abs(shown_matrix(page) - line["confusion"]).sum() <= 4
+    np.testing.assert_array_equal(shown_matrix(page), line["confusion"])
     assert len(page.tile_ids()) == min(60, shown_matrix(page)[2, 4])
 
 

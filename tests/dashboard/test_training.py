@@ -110,7 +110,7 @@ def test_a_run_that_has_only_begun(training: Any, runs: Path, set_status: Callab
     page = training()
     assert "**begun**: running" in page.texts
     assert page.says("error") == []
-    assert not page.app.get("plotly_chart")
+    assert set(page.curves("loss")) == {"own, training", "own, validation"}
 
 
 @pytest.mark.parametrize("state", ["failed", "stopped", "interrupted"])
