@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,9 +82,11 @@ def faces_of(data: str) -> str:
     return f"{data}{' (rendered)' if part.is_demo else ''}, {split}, n = {len(part):,}"
 
 
-def download(label: str, picture: np.ndarray | bytes, name: str) -> None:
-    file = picture if isinstance(picture, bytes) else png(Image.fromarray(picture))
-    st.download_button(label, file, name, icon=":material/download:", on_click="ignore")
+def download(label: str, picture: Callable[[], np.ndarray], name: str) -> None:
+    """The picture is made when it is asked for."""
+    st.download_button(
+        label, lambda: png(Image.fromarray(picture())), name, icon=":material/download:", on_click="ignore"
+    )
 
 
 st.title("Layers")
@@ -152,7 +155,7 @@ def show_feature_maps() -> None:
         ]
         gallery(squares(tiles, times), labels, "maps", pick_channel, str(channel), times=1)
         st.caption("The most active channel first; the bar is its mean activation. Click one to see it large.")
-        download("All maps", maps.picture(0, times, common), f"{stem}-{part.ids[row]}.png".replace("/", "-"))
+        download("All maps", lambda: maps.picture(0, times, common), f"{stem}-{part.ids[row]}.png".replace("/", "-"))
     with left:
         rank = order.tolist().index(channel)
         shown = tiles[rank]
@@ -210,7 +213,7 @@ def show_climbs() -> None:
             ]
             gallery(pixels, tiles, "climbs", pick_channel, str(channel), 2 if len(pixels) <= 32 else 1)
             st.caption(f"Each channel of {result.layer} from the same start: {what}. Click one to see it large.")
-            download("The sheet", sheet(pixels, 2), f"{stem}-excites.png")
+            download("The sheet", lambda: sheet(pixels, 2), f"{stem}-excites.png")
         else:
             before, after, curve = st.columns(3)
             times = 4
@@ -220,7 +223,7 @@ def show_climbs() -> None:
             after.caption(f"After {what}")
             curve.altair_chart(charts.ascent(result.values[:, 0]), key="ascent", alt="The objective over the steps")
             side_by_side = np.concatenate([to_pixels(result.starts), pixels])
-            download("Both pictures", sheet(side_by_side, 4, 2), f"{stem}-{channel}-excites.png")
+            download("Both pictures", lambda: sheet(side_by_side, 4, 2), f"{stem}-{channel}-excites.png")
     if len(pixels) > 1:
         with left:
             st.image(enlarged(pixels[channel], SIDE // 48), width=SIDE)
@@ -288,7 +291,7 @@ def show_emotions() -> None:
         st.image(picture, width=picture.width)
         first = ", ".join(EMOTIONS[i] for i in weights.order[:3])
         st.caption(f"{first} activate {weights.layer} most. After figure 8 of the report.")
-        download("The picture", np.asarray(picture), f"{stem}-by-emotion.png")
+        download("The picture", lambda: np.asarray(picture), f"{stem}-by-emotion.png")
         st.subheader("How selective each channel is", help=SELECTIVITY)
         activity = state.layer_activity(chosen, split)[layer.name]
         table = pd.DataFrame(activity.means[:-1], columns=list(EMOTIONS)).dropna(axis=1)
@@ -330,7 +333,13 @@ def show_epochs() -> None:
             f"{film.ascent.steps} steps from the same noise, seed {film.ascent.seed}. Click one to choose that epoch."
         )
         animation = film.gif()
-        download("The film", animation, f"{film.run}-{film.layer}-{film.channel}.gif")
+        st.download_button(
+            "The film",
+            animation,
+            f"{film.run}-{film.layer}-{film.channel}.gif",
+            icon=":material/download:",
+            on_click="ignore",
+        )
     with left:
         st.image(animation, width=48 * 4)
 
@@ -358,7 +367,7 @@ def show_kernels() -> None:
         st.caption(
             "Red weights are positive, blue negative, gray is 0; the deepest colour is each kernel's largest weight."
         )
-        download("The kernels", sheet(tiles, 16), f"{stem}-kernels.png")
+        download("The kernels", lambda: sheet(tiles, 16), f"{stem}-kernels.png")
     with left:
         shown = tiles[channel]
         st.image(enlarged(shown, large(shown[..., 0])), width=large(shown[..., 0]) * shown.shape[1])

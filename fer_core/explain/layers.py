@@ -124,10 +124,14 @@ def conv_layers(model: nn.Module) -> dict[str, ConvLayer]:
 
 def find_layer(model: nn.Module, name: str) -> ConvLayer:
     """One layer by name. Raises ConfigError naming the layers there are."""
-    layers = conv_layers(model)
-    if name not in layers:
-        raise ConfigError(f"{type(model).__name__} has no layer '{name}'; its layers are {', '.join(layers)}.")
-    return layers[name]
+    return _found(model, name).layers[name]
+
+
+def _found(model: nn.Module, name: str) -> _Known:
+    known = _known(model)
+    if name not in known.layers:
+        raise ConfigError(f"{type(model).__name__} has no layer '{name}'; its layers are {', '.join(known.layers)}.")
+    return known
 
 
 @contextmanager
@@ -173,8 +177,8 @@ class _ReachedError(Exception):
 
 def tap_module(model: nn.Module, name: str, tap: Tap = "output") -> str:
     """The name among `named_modules()` of the module whose output `tap` of a layer is. Raises ConfigError."""
-    find_layer(model, name)
-    return name if tap == "output" else _known(model).followed[name]
+    followed = _found(model, name).followed
+    return name if tap == "output" else followed[name]
 
 
 @contextmanager
@@ -204,6 +208,12 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def frozen_copy(model: nn.Module) -> nn.Module:
+    """The network in evaluation mode for gradients to its input alone, and nobody else's: to be run for long."""
+    twin = copy.deepcopy(model).eval().requires_grad_(False)
+    return twin.to(memory_format=torch.channels_last)
 
 
 # -- what is found out once for each architecture --------------------------------------------------

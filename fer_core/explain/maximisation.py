@@ -6,7 +6,6 @@ Activation maximisation is Erhan et al. 2009, the regularisers are Yosinski et a
 
 from __future__ import annotations
 
-import copy
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from fer_core.errors import CheckpointError, ConfigError
-from fer_core.explain.layers import find_layer, run_to
+from fer_core.explain.layers import find_layer, frozen_copy, run_to
 from fer_core.explain.pictures import enlarged, font_of
 from fer_core.preprocess import FACE_SIZE, Preprocess
 from fer_core.runs import Checkpoint, Run
@@ -92,7 +91,7 @@ def maximise(
     the climbing is done in a copy. Raises ConfigError naming a layer or channel that is not there.
     """
     wanted = _checked(checkpoint.model, layer, channels)
-    model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)
+    model = frozen_copy(checkpoint.model)
     starts = _noise(len(wanted), ascent.seed) if faces is None else _of_faces(checkpoint.preprocess.pixels(faces))
     images, values = [], []
     for begin in range(0, len(wanted), _AT_ONCE):

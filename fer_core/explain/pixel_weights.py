@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from fer_core.data import FaceDataset
 from fer_core.explain.features import ACTIVATION, network_input
-from fer_core.explain.layers import find_layer, run_to
+from fer_core.explain.layers import find_layer, frozen_copy, run_to
 from fer_core.explain.maximisation import WHOLE_LAYER, Ascent, maximise
 from fer_core.explain.pictures import FAINT, INK, PAPER, colors, enlarged, font_of
 from fer_core.labels import EMOTIONS
@@ -120,7 +119,7 @@ def _spread(rows: np.ndarray) -> np.ndarray:
 
 def _gradients(checkpoint: Checkpoint, layer: str, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The layer's mean activation on each face, float64 (N,), and its mean absolute gradient, (48, 48)."""
-    model = copy.deepcopy(checkpoint.model).eval().requires_grad_(False)
+    model = frozen_copy(checkpoint.model)
     values, total = [], np.zeros((FACE_SIZE, FACE_SIZE))
     for start in range(0, len(faces), _BATCH):
         inputs = network_input(checkpoint, faces[start : start + _BATCH]).requires_grad_()

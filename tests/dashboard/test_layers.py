@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,8 @@ def test_what_is_not_looked_at_is_not_computed(page: Any, view: str, monkeypatch
 
 def test_the_network_keeps_no_hook(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     models: list[Any] = []
-    real = layers_module.find_layer
-    monkeypatch.setattr(layers_module, "find_layer", lambda model, name: (models.append(model), real(model, name))[1])
+    real = layers_module._known
+    monkeypatch.setattr(layers_module, "_known", lambda model: (models.append(model), real(model))[1])
     page(view="Feature maps", layer="res1.0", channel=1, face="validation-00031")
     page(view="What excites it", layer="res1.0", channel=1, climb="on", **{"climb seed": 77})
     assert models
@@ -291,3 +292,50 @@ def test_kernels_of_a_later_layer_are_no_pictures(page: Any) -> None:
     shown.click("Show those of conv1")
     assert shown.app.selectbox(key="layer").value == "conv1"
     assert len(shown.gallery()["tiles"]) == 4
+
+
+# -- what is missing or broken ---------------------------------------------------------------------
+
+
+def test_no_runs(open_page: Any, tmp_path: Path) -> None:
+    shown = open_page("layers", tmp_path / "runs")
+    assert shown.title == "Layers"
+    (info,) = shown.says("info")
+    assert info.startswith("No run has kept a checkpoint yet.")
+    assert shown.links() == ["Go to Training"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_broken_checkpoint_is_named_and_the_others_go_on(open_page: Any, runs: Path, view: str) -> None:
+    broken = Run(runs / "own").checkpoint_path(2)
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    shown = open_page("layers", runs, checkpoint="own:2", view=view)
+    (error,) = shown.says("error")
+    assert str(broken) in error
+    shown.app.selectbox(key="checkpoint").set_value("own:3")
+    shown.run()
+    assert shown.says("error") == []
+    if view == "Over epochs":
+        assert shown.tile_ids() == ["1", "3"]
+
+
+def test_a_checkpoint_trained_anew_meanwhile(open_page: Any, runs: Path, own_data: Path) -> None:
+    """What was computed for the old weights is not shown for the new ones."""
+    shown = open_page("layers", runs, own_data, checkpoint="own:3", view="Top faces", layer="conv1")
+    before = [tile["title"] for tile in shown.gallery()["tiles"]]
+    path = Run(runs / "own").checkpoint_path(3)
+    shutil.copyfile(Run(runs / "own").checkpoint_path(1), path)
+    shown.run()
+    after = [tile["title"] for tile in shown.gallery()["tiles"]]
+    assert after != before
+    other = open_page("layers", runs, own_data, checkpoint="own:1", view="Top faces", layer="conv1")
+    assert after == [tile["title"] for tile in other.gallery()["tiles"]]
+
+
+def test_faces_that_cannot_be_read(open_page: Any, own_runs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "faces.csv"
+    path.write_text("emotion,pixels\n0,1 2 3\n")
+    shown = open_page("layers", own_runs, path, view="Top faces")
+    (error,) = shown.says("error")
+    assert error.endswith("The demo faces are shown instead.")
+    assert any("Demo faces (rendered)" in text for text in shown.texts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from fer_core.explain.layers import (
 from fer_core.models import MODELS, create_model
 from fer_core.models.blocks import ConvBlock
 
+ROOT = Path(__file__).parent.parent.parent
 SMALL = {"EmotionCNN": {"widths": [3, 4, 5]}, "EmotionResNet": {"widths": [3, 4]}}
 
 
@@ -386,3 +389,16 @@ def test_blocks_keep_their_names() -> None:
     """A block of the project's inside a user's network goes by the block's name."""
     model = nn.Sequential(OrderedDict(stem=ConvBlock(1, 2), head=nn.Flatten()))
     assert conv_layers(model)["stem"].module == "stem.conv"
+
+
+def test_the_page_about_own_models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/own-model.md: its network, registered in one line, has the layers that the page says."""
+    text = (ROOT / "docs" / "own-model.md").read_text(encoding="utf-8")
+    network, _, listing = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(network, names)
+    monkeypatch.setitem(MODELS, "MyNet", names["MyNet"])
+    exec(listing, {})
+    told = [line.removeprefix("# ") for line in listing.splitlines() if line.startswith("# ")]
+    assert capsys.readouterr().out.splitlines() == told
+    assert create_model("MyNet")(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
