@@ -14,10 +14,12 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from fer_core.data import demo_faces
 from fer_core.explain.attribution import METHODS, attribute
@@ -41,17 +43,15 @@ def main() -> None:
     print(f"{checkpoint.run}:{checkpoint.epoch}, {FACES} demo faces, {options.repeats} repeats, {hardware()}\n")
     print("| method | this project, ms | plain, ms | faster by | target, ms |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    plain: dict[str, Callable[[], Any]] = {
-        "saliency": lambda: plain_saliency(checkpoint, faces),
-        "grad-cam": lambda: plain_grad_cam(checkpoint, faces),
-    }
+    plain = {"saliency": plain_saliency, "grad-cam": plain_grad_cam}
     for method, reference in plain.items():
-        ours, theirs = in_turn(lambda m=method: attribute(checkpoint, faces, m), reference, options.repeats)
+        ways = partial(attribute, checkpoint, faces, method), partial(reference, checkpoint, faces)
+        ours, theirs = in_turn(*ways, options.repeats)
         times = f"{theirs / ours:.1f}x"
         print(f"| {METHODS[method].title} | {ours:.0f} | {theirs:.0f} | {times} | at most {TARGETS[method]} |")
     for method in METHODS:
         if method not in plain:
-            spent = [timed(lambda m=method: attribute(checkpoint, faces, m)) for _ in range(3)]
+            spent = [timed(partial(attribute, checkpoint, faces, method)) for _ in range(3)]
             print(f"| {METHODS[method].title} | {statistics.median(spent):.0f} | | | |")
 
 
@@ -70,14 +70,18 @@ def plain_saliency(checkpoint: Checkpoint, faces: np.ndarray) -> np.ndarray:
     return np.stack(maps)
 
 
+def keep(kept: dict[str, torch.Tensor], name: str, _module: nn.Module, _inputs: Any, output: Any) -> None:
+    kept[name] = output[0].detach() if isinstance(output, tuple) else output.detach()
+
+
 def plain_grad_cam(checkpoint: Checkpoint, faces: np.ndarray) -> np.ndarray:
     """One face at a time, with a forward and a backward hook on the last block; at the layer's own size."""
     layer = checkpoint.model.get_submodule(LAYER)
     maps = []
     for face in faces:
         kept: dict[str, torch.Tensor] = {}
-        forward = layer.register_forward_hook(lambda _m, _i, out, kept=kept: kept.update(values=out.detach()))
-        backward = layer.register_full_backward_hook(lambda _m, _i, out, kept=kept: kept.update(slopes=out[0]))
+        forward = layer.register_forward_hook(partial(keep, kept, "values"))
+        backward = layer.register_full_backward_hook(partial(keep, kept, "slopes"))
         x = checkpoint.preprocess(face[None]).requires_grad_()
         logits = checkpoint.model(x)
         checkpoint.model.zero_grad()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import altair as alt
 import numpy as np
-import pandas as pd
 import streamlit as st
 from PIL import Image
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from dashboard.state import Choice
     from fer_core.data import FaceDataset
     from fer_core.explain.regions import RegionStudy
-    from fer_core.explain.trust import Curve, Trust
 
 AS_PUBLISHED = "As published"
 SIGNS: dict[str, Sign] = {"Both": "both", "For": "positive", "Against": "negative", "Absolute": "absolute"}
@@ -172,8 +170,8 @@ def show_map(face: np.ndarray, values: np.ndarray, look: Look, unit: str, times:
     shown = part_of(values, look.sign)
     scale = scale or scale_of(shown)
     width = times * face.shape[1]
-    st.image(overlay(face, shown, look, scale, times), width=width)
-    st.image(color_bar(look, scale, unit, width, DARK_INK if is_dark() else INK), width=width)
+    st.image(overlay(face, shown, look, scale, times), width=width, output_format="PNG")
+    st.image(color_bar(look, scale, unit, width, DARK_INK if is_dark() else INK), width=width, output_format="PNG")
 
 
 def explain_nothing(result: Attribution, look: Look) -> str:
@@ -188,7 +186,8 @@ def explain_nothing(result: Attribution, look: Look) -> str:
 
 def show_result(face: np.ndarray, result: Attribution, look: Look, times: int) -> None:
     """The first map of a result with its title, unit, and what is to be known of it."""
-    st.markdown(f"**{result.title}** for {result.targets[0]}", help=_about(result))
+    st.markdown(f"**{result.title}**", help=_about(result))
+    st.caption(f"for {result.targets[0]}")
     show_map(face, result.maps[0], look, result.unit, times)
     if reason := explain_nothing(result, look):
         st.warning(reason, icon=":material/blur_off:")
@@ -213,108 +212,6 @@ def sheet_caption(part: FaceDataset, row: int, probabilities: np.ndarray, target
     true = "" if truth == UNLABELLED else ", right" if truth == predicted else f", true {EMOTIONS[truth]}"
     asked = "" if target == EMOTIONS[predicted] else f" (for {target})"
     return f"{said}{true}{asked}"
-
-
-# -- trust -----------------------------------------------------------------------------------------
-
-
-def show_badge(checked: Trust) -> None:
-    """The verdict in plain words, told by sign and words as well as by colour."""
-    if not checked.checks:
-        st.badge("No check applies", icon=":material/block:", color="gray")
-        return
-    passed, of = sum(check.passed for check in checked.checks), len(checked.checks)
-    told = f"{passed} of {of} checks passed"
-    if passed == of:
-        st.badge(told, icon=":material/check:", color="green")
-    elif passed > of / 2:
-        st.badge(told, icon=":material/warning:", color="orange")
-    else:
-        st.badge(told, icon=":material/close:", color="red")
-    failed = [check.name.lower() for check in checked.checks if not check.passed]
-    if failed:
-        st.caption(f"Failed: {', '.join(failed)}")
-
-
-def show_checks(all_checked: Sequence[Trust]) -> None:
-    """Every check of every method in words, beside its curves."""
-    for checked in all_checked:
-        if checked.evidence is None:
-            continue
-        told, curves, likeness = st.columns([0.4, 0.3, 0.3])
-        with told:
-            st.markdown(f"**{METHODS[checked.method].title}**")
-            for check in checked.checks:
-                mark = "✓" if check.passed else "✗"
-                st.caption(f"{mark} **{check.name}.** {check.told}")
-        left, right = trust_charts(checked)
-        with curves:
-            st.caption("Covering and sharpening the face; the bands span the random orders")
-            st.altair_chart(left, key=f"curves {checked.method}")
-        with likeness:
-            st.caption("The map beside the trained network's, as layers are shuffled")
-            st.altair_chart(right, key=f"likeness {checked.method}")
-
-
-def trust_charts(checked: Trust) -> tuple[charts.Chart, charts.Chart]:
-    """Deletion and insertion against random orders; likeness while layers are shuffled."""
-    evidence = checked.evidence
-    assert evidence is not None
-    rows = pd.concat([_curve_table("Deletion", evidence.deletion), _curve_table("Insertion", evidence.insertion)])
-    x = alt.X("changed:Q", title="Share of the face changed", axis=alt.Axis(format="%", tickCount=3))
-    tooltip = [
-        alt.Tooltip("curve:N", title="Curve"),
-        alt.Tooltip("changed:Q", title="Changed", format=".0%"),
-        alt.Tooltip("probability:Q", title="Probability", format=".1%"),
-        alt.Tooltip("low:Q", title="Random, from", format=".1%"),
-        alt.Tooltip("high:Q", title="Random, to", format=".1%"),
-    ]
-    y_title = f"Probability of {checked.target}"
-    y = alt.Y("probability:Q", title=y_title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=3))
-    color = alt.Color(
-        "curve:N",
-        scale=alt.Scale(domain=["Deletion", "Insertion"], range=list(charts.RUN_COLORS[1:3])),
-        legend=alt.Legend(orient="top", title=None),
-    )
-    base = alt.Chart(rows)
-    band = base.mark_area(opacity=0.18).encode(x=x, y=alt.Y("low:Q", title=y_title), y2="high:Q", color=color)
-    lines = base.mark_line(strokeWidth=2.5).encode(x=x, y=y, color=color, tooltip=tooltip)
-    return (band + lines).properties(height=270), _randomisation_chart(checked)
-
-
-def _curve_table(name: str, curve: Curve) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "curve": name,
-            "changed": curve.shares,
-            "probability": curve.values.astype(float),
-            "low": curve.random.min(axis=0).astype(float),
-            "high": curve.random.max(axis=0).astype(float),
-        }
-    )
-
-
-def _randomisation_chart(checked: Trust) -> charts.Chart:
-    assert checked.evidence is not None
-    found = checked.evidence.randomisation
-    table = pd.DataFrame({"layer": found.layers, "Rank correlation": found.correlation, "SSIM": found.ssim})
-    long = table.melt("layer", var_name="measure", value_name="likeness")
-    color = alt.Color(
-        "measure:N",
-        scale=alt.Scale(domain=["Rank correlation", "SSIM"], range=[charts.RUN_COLORS[0], charts.RUN_COLORS[3]]),
-        legend=alt.Legend(orient="top", title=None),
-    )
-    lines: alt.Chart = (
-        alt.Chart(long)
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("layer:N", sort=list(found.layers), title="Shuffled down to", axis=alt.Axis(labelAngle=-40)),
-            y=alt.Y("likeness:Q", title="Likeness to itself", scale=alt.Scale(domain=[-0.2, 1])),
-            color=color,
-            tooltip=["layer:N", "measure:N", alt.Tooltip("likeness:Q", format=".2f")],
-        )
-    )
-    return lines.properties(height=270)
 
 
 # -- regions ---------------------------------------------------------------------------------------
@@ -383,7 +280,7 @@ def show_regions(chosen: Choice, split: str) -> None:
     st.markdown("\n".join(f"- {study.told(emotion)}" for emotion in ranked))
     look = Look("both")
     page = regions_picture(study, look)
-    st.image(page, width="content")
+    st.image(page, width="content", output_format="PNG")
     with st.container(horizontal=True):
         download("This picture as PNG", page, f"{study.run}-{study.epoch}-regions.png")
         st.download_button(
@@ -405,15 +302,15 @@ def regions_picture(study: RegionStudy, look: Look) -> Image.Image:
 # -- films, pairs, averages ------------------------------------------------------------------------
 
 
-def show_film(film: Film, look: Look, truth: int) -> None:
-    """A slider over the epochs, or all of them played; below, all at a glance."""
+def show_film(film: Film, look: Look, truth: int, first: int) -> None:
+    """A slider over the epochs, at `first` to begin with, or all of them played; below, all at a glance."""
     for problem in film.skipped:
         st.warning(problem, icon=":material/broken_image:")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         playing = st.toggle("Play", key="play", bind="query-params")
         if len(film.epochs) > 1:
             if state.get("film epoch") not in film.epochs:
-                state.put("film epoch", film.epochs[-1])
+                state.put("film epoch", first if first in film.epochs else film.epochs[-1])
             epoch = st.select_slider("Epoch", film.epochs, key="film epoch", disabled=playing, width=420)
         else:
             epoch = film.epochs[0]
@@ -421,22 +318,26 @@ def show_film(film: Film, look: Look, truth: int) -> None:
     left, right = st.columns([0.62, 0.38])
     with left:
         if playing:
-            st.image(state.film_file(film, look, "WebP"))
+            st.image(state.film_file(film, look, "GIF", is_dark()), output_format="GIF")
         else:
             st.markdown(f"**{film.title}** for {film.targets[i]}, {film.run}, epoch {epoch}")
             face, over = st.columns(2)
             with face:
-                st.image(enlarged(film.face, 6), width=288)
+                st.image(enlarged(film.face, 6), width=288, output_format="PNG")
             with over:
                 show_map(film.face, film.maps[i], look, film.unit, 6, film.scale(look))
             if film.problems[i]:
                 st.warning(film.problems[i], icon=":material/blur_off:")
     with right:
+        st.altair_chart(charts.probability_bars(film.probabilities[i], truth), key="film bars")
         st.altair_chart(charts.probability_history(film.epochs, film.probabilities, truth, epoch), key="film history")
     faces = np.repeat(film.face[None], len(film.epochs), axis=0)
     captions = [f"{e}: {EMOTIONS[p.argmax()]}" for e, p in zip(film.epochs, film.probabilities, strict=True)]
     heading = [f"{film.title}, below each the epoch and the predicted emotion"]
-    st.image(sheet(faces, film.maps, captions, heading, look, film.unit, times=2, columns=8, dark=is_dark()))
+    st.image(
+        sheet(faces, film.maps, captions, heading, look, film.unit, times=2, columns=8, dark=is_dark()),
+        output_format="PNG",
+    )
 
 
 def offer_film(film: Film, look: Look, name: str) -> None:
@@ -514,5 +415,5 @@ def show_averages(
         "Each map was divided by the sum of its absolute values, so that every face counts alike.",
     ]
     page = sheet(result.faces, result.maps, captions, heading, look, "% of the map a pixel", dark=is_dark())
-    st.image(page, width="content")
+    st.image(page, width="content", output_format="PNG")
     download("This picture as PNG", page, f"{result.run}-{result.epoch}-{method}-averages.png")

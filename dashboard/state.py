@@ -540,11 +540,12 @@ def map_film(run: Run, split_name: str, row: int, method: str, target: Target, l
     return _memory().get(key, compute)
 
 
-def film_file(film: Film, look: Look, form: str) -> bytes:
+def film_file(film: Film, look: Look, form: str, dark: bool = False) -> bytes:
     """A film as an animated picture; remembered, since making it takes longer than a click should."""
     from fer_core.explain.film import animation
 
-    return _memory().get(("film file", id(film), look, form), lambda: (film, animation(film, look, form)))[1]
+    key = ("film file", id(film), look, form, dark)  # the film is kept beside its file: no other film can get its id
+    return _memory().get(key, lambda: (film, animation(film, look, form, dark)))[1]
 
 
 def average_maps(

@@ -181,7 +181,7 @@ def face_panel(chosen: Choice, split: str, row: int, said: np.ndarray, neighbour
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(f"**{part.ids[row]}**")
         _step_buttons(part, row, np.asarray(neighbours))
-    st.image(enlarged(part.images[row], 4), width=192)
+    st.image(enlarged(part.images[row], 4), width=192, output_format="PNG")
     st.caption(_what_it_is(part, row, said))
     st.altair_chart(charts.probability_bars(said[row], truth), key="face bars")
     with st.spinner("Asking the other epochs", show_time=True):

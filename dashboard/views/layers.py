@@ -125,7 +125,7 @@ maps = state.feature_maps(chosen, layer.name, part, row)
 activation = float(maps.means[0, channel])
 unit = maps.strongest(0, channel) if activation > 0 else (layer.shape[1] // 2, layer.shape[2] // 2)
 with left:
-    st.image(marked(part.images[row], layer.response.box(*unit), SIDE // 48), width=SIDE)
+    st.image(marked(part.images[row], layer.response.box(*unit), SIDE // 48), width=SIDE, output_format="PNG")
     truth = int(part.emotions[row])
     named = "no label" if truth == UNLABELLED else f"true {EMOTIONS[truth]}"
     st.caption(f"{part.ids[row]}, {named}")
@@ -159,7 +159,9 @@ def show_feature_maps() -> None:
     with left:
         rank = order.tolist().index(channel)
         shown = tiles[rank]
-        st.image(enlarged(shown, large(shown[..., 0])), width=large(shown[..., 0]) * shown.shape[1])
+        st.image(
+            enlarged(shown, large(shown[..., 0])), width=large(shown[..., 0]) * shown.shape[1], output_format="PNG"
+        )
         st.caption(f"Channel {channel}, number {rank + 1} of {layer.channels} by mean activation on this face")
 
 
@@ -226,7 +228,7 @@ def show_climbs() -> None:
             download("Both pictures", lambda: sheet(side_by_side, 4, 2), f"{stem}-{channel}-excites.png")
     if len(pixels) > 1:
         with left:
-            st.image(enlarged(pixels[channel], SIDE // 48), width=SIDE)
+            st.image(enlarged(pixels[channel], SIDE // 48), width=SIDE, output_format="PNG")
             st.caption(
                 f"Channel {channel}: mean response {result.values[0, channel]:.3g} at the start, "
                 f"{result.values[-1, channel]:.3g} at the end"
@@ -288,7 +290,7 @@ def show_emotions() -> None:
     with right:
         weights = state.pixel_weights(chosen, layer.name, split)
         picture = weights.picture()
-        st.image(picture, width=picture.width)
+        st.image(picture, width=picture.width, output_format="PNG")
         first = ", ".join(EMOTIONS[i] for i in weights.order[:3])
         st.caption(f"{first} activate {weights.layer} most. After figure 8 of the report.")
         download("The picture", lambda: np.asarray(picture), f"{stem}-by-emotion.png")
@@ -370,7 +372,9 @@ def show_kernels() -> None:
         download("The kernels", lambda: sheet(tiles, 16), f"{stem}-kernels.png")
     with left:
         shown = tiles[channel]
-        st.image(enlarged(shown, large(shown[..., 0])), width=large(shown[..., 0]) * shown.shape[1])
+        st.image(
+            enlarged(shown, large(shown[..., 0])), width=large(shown[..., 0]) * shown.shape[1], output_format="PNG"
+        )
         st.caption(f"Channel {channel}: weights from {weights[channel].min():.3g} to {weights[channel].max():.3g}")
 
 

@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from dashboard import charts, maps, state, widgets
+from dashboard import charts, maps, state, trust_panel, widgets
 from fer_core.explain.attribution import METHODS
+from fer_core.explain.checks import rank_correlation
 from fer_core.explain.pictures import enlarged, sheet
-from fer_core.explain.trust import rank_correlation
-from fer_core.labels import UNLABELLED
+from fer_core.labels import EMOTIONS, UNLABELLED
 
 SHOWN = ["One face", "Sheet", "Epochs", "Two checkpoints", "Averages", "Regions"]
 ON_SHEET = 16
@@ -42,27 +42,30 @@ on_faces = f"{part.name}{' (rendered)' if part.is_demo else ''}, {split}"
 
 if shown == "One face":
     row = maps.choose_face(part, said)
+    truth = int(part.emotions[row])
     times = 5 if len(methods) < 3 else 4
     results = [state.attribution(chosen, split, [row], each, target, layer) for each in methods]
     columns = st.columns(len(methods) + 1)
     with columns[0]:
         st.markdown(f"**{part.ids[row]}**")
-        st.image(enlarged(part.images[row], times), width=48 * times)
-        st.altair_chart(charts.probability_bars(said[row], int(part.emotions[row])), key="bars")
+        st.caption(f"true {EMOTIONS[truth]}" if truth != UNLABELLED else "no label")
+        st.image(enlarged(part.images[row], times), width=48 * times, output_format="PNG")
+        is_checked = st.toggle(
+            "Check these maps",
+            key="trust",
+            bind="query-params",
+            help="How far to trust them: five checks of each, a few seconds each; docs/trust.md says what they mean",
+        )
+        st.altair_chart(charts.probability_bars(said[row], truth), key="bars")
     for column, result in zip(columns[1:], results, strict=True):
         with column:
             maps.show_result(part.images[row], result, maps.look_for(result.method, look_chosen), times)
-    if st.toggle(
-        "Check how far to trust these maps",
-        key="trust",
-        bind="query-params",
-        help="Five checks of each map, a few seconds each; docs/trust.md says what they mean",
-    ):
+    if is_checked:
         checks = [state.trust(chosen, split, row, each, target, layer) for each in methods]
         for column, check in zip(columns[1:], checks, strict=True):
             with column:
-                maps.show_badge(check)
-        maps.show_checks(checks)
+                trust_panel.show_badge(check)
+        trust_panel.show_checks(checks)
 
 # -- sheet of faces --------------------------------------------------------------------------------
 
@@ -78,7 +81,7 @@ if shown == "Sheet":
         maps.sheet_caption(part, each, result.probabilities[i], result.targets[i]) for i, each in enumerate(rows)
     ]
     page = partial(sheet, part.images[rows], result.maps, captions, heading, look, result.unit, beside=True)
-    st.image(page(times=2, dark=maps.is_dark()), width="content")
+    st.image(page(times=2, dark=maps.is_dark()), width="content", output_format="PNG")
     maps.download("This sheet as PNG", page(), f"{chosen.run.name}-{chosen.epoch}-{method}.png")
 
 # -- film over epochs ------------------------------------------------------------------------------
@@ -86,7 +89,7 @@ if shown == "Sheet":
 if shown == "Epochs":
     row = maps.choose_face(part, said)
     film = state.map_film(chosen.run, split, row, method, target, layer)
-    maps.show_film(film, look, int(part.emotions[row]))
+    maps.show_film(film, look, int(part.emotions[row]), chosen.epoch)
     maps.offer_film(film, look, f"{film.run}-{part.ids[row]}-{method}")
 
 # -- two checkpoints -------------------------------------------------------------------------------
@@ -110,5 +113,5 @@ if shown == "Averages":
 if shown == "Regions":
     maps.show_regions(chosen, split)
 
-what = f"all kept epochs of {chosen.run.name}" if shown == "Epochs" else str(chosen)
+what = f"All kept epochs of {chosen.run.name}" if shown == "Epochs" else str(chosen)
 st.caption(f"{what} on {on_faces}.{demo}")

@@ -188,11 +188,11 @@ def attribute(
     parts = [(np.empty((0, FACE_SIZE, FACE_SIZE), np.float32),) * 2 + (np.empty((0, len(EMOTIONS)), np.float32),) * 2]
     with running(checkpoint):
         for start in range(0, len(faces), BATCH_SIZE):
-            batch = slice(start, start + BATCH_SIZE)
+            batch = slice(start, min(start + BATCH_SIZE, len(faces)))
 
-            def told(share: float, start: int = start) -> None:
+            def told(share: float, batch: slice = batch) -> None:
                 if report:
-                    report(min(1.0, (start + share * BATCH_SIZE) / len(faces)))
+                    report((batch.start + share * (batch.stop - batch.start)) / len(faces))
 
             probabilities = probabilities_of(checkpoint, faces[batch])
             truth = emotions[batch] if emotions is not None else None

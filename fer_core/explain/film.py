@@ -11,13 +11,27 @@ from PIL import Image, ImageDraw
 
 from fer_core.errors import CheckpointError
 from fer_core.explain.attribution import METHODS, Attribution, Target, attribute
-from fer_core.explain.pictures import FAINT, INK, PAPER, Look, color_bar, enlarged, font_of, overlay, part_of, scale_of
+from fer_core.explain.pictures import (
+    DARK_INK,
+    DARK_PAPER,
+    FAINT,
+    INK,
+    PAPER,
+    Look,
+    color_bar,
+    colors,
+    enlarged,
+    font_of,
+    overlay,
+    part_of,
+    scale_of,
+)
 from fer_core.labels import COLORS, EMOTIONS
 from fer_core.preprocess import FACE_SIZE
 from fer_core.runs import Checkpoint, Run
 
 FORMS = {"GIF": "image/gif", "WebP": "image/webp"}
-_TIMES = 6  # a face's pixel on a frame
+_TIMES = 5  # a face's pixel on a frame
 _PAUSE = 700  # ms a frame, and twice that on the last
 
 
@@ -104,37 +118,50 @@ def make_film(
     )
 
 
-def animation(film: Film, look: Look, form: str = "GIF") -> bytes:
+def animation(film: Film, look: Look, form: str = "GIF", dark: bool = False) -> bytes:
     """The film as an animated picture, "GIF" or "WebP", a frame an epoch, on one scale."""
-    frames = [frame(film, i, look) for i in range(len(film.epochs))]
+    frames = [frame(film, i, look, dark) for i in range(len(film.epochs))]
+    if form == "GIF":
+        palette = _palette(frames[-1], look)
+        frames = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each in frames]
     pauses = [_PAUSE] * (len(frames) - 1) + [2 * _PAUSE]
     stream = io.BytesIO()
-    # Equal frames would be merged into one, which is right: their pauses are added up.
     frames[0].save(stream, form, save_all=True, append_images=frames[1:], duration=pauses, loop=0)
     return stream.getvalue()
 
 
-def frame(film: Film, i: int, look: Look) -> Image.Image:
+def _palette(page: Image.Image, look: Look) -> Image.Image:
+    """256 colours for all frames: those of a page, among which the map's must not be lost to the face's grays."""
+    ends = np.linspace(-1 if look.signed else 0, 1, page.width)
+    strip = np.broadcast_to(colors(ends, 1.0, look), (page.height, page.width, 3))
+    both = np.concatenate([np.asarray(page), strip])
+    return Image.fromarray(both).quantize(256)
+
+
+def frame(film: Film, i: int, look: Look, dark: bool = False) -> Image.Image:
     """One epoch: the face, its map, and what the network says."""
+    paper, ink = (DARK_PAPER, DARK_INK) if dark else (PAPER, INK)
     side, gap, line = FACE_SIZE * _TIMES, 14, 20
-    page = Image.new("RGB", (2 * side + 3 * gap, side + 5 * line + len(EMOTIONS) * 18 + 3 * gap), PAPER)
+    page = Image.new("RGB", (2 * side + 3 * gap, side + 5 * line + len(EMOTIONS) * 18 + 3 * gap), paper)
     draw, scale = ImageDraw.Draw(page), film.scale(look)
-    draw.text((gap, gap), f"{film.run}, epoch {film.epochs[i]}", INK, font_of(15))
+    draw.text((gap, gap), f"{film.run}, epoch {film.epochs[i]}", ink, font_of(15))
     draw.text((gap, gap + line), f"{film.title} for {film.targets[i]}", FAINT, font_of(13))
     top = gap + 2 * line + 6
     page.paste(enlarged(film.face, _TIMES), (gap, top))
     shown = overlay(film.face, part_of(film.maps[i], look.sign), look, scale, _TIMES)
     page.paste(shown, (2 * gap + side, top))
-    bar = color_bar(look, scale, film.unit, side)
+    bar = color_bar(look, scale, film.unit, side, ink)
     page.paste(bar, (2 * gap + side, top + side + 6), bar)
-    _bars(draw, film.probabilities[i], gap, top + side + gap + line + 10, page.width - 2 * gap)
+    _bars(draw, film.probabilities[i], gap, top + side + gap + line + 10, page.width - 2 * gap, ink)
     return page
 
 
-def _bars(draw: ImageDraw.ImageDraw, probabilities: np.ndarray, left: int, top: int, width: int) -> None:
+def _bars(
+    draw: ImageDraw.ImageDraw, probabilities: np.ndarray, left: int, top: int, width: int, ink: tuple[int, int, int]
+) -> None:
     for j, (emotion, share) in enumerate(zip(EMOTIONS, probabilities, strict=True)):
         y, start = top + 18 * j, left + 70
-        draw.text((left, y), emotion, INK, font_of(13))
+        draw.text((left, y), emotion, ink, font_of(13))
         end = start + share * (width - 120)
         draw.rectangle((start, y + 2, end, y + 14), COLORS[emotion])
-        draw.text((end + 6, y), f"{100 * share:.0f}%", INK, font_of(13))
+        draw.text((end + 6, y), f"{100 * share:.0f}%", ink, font_of(13))

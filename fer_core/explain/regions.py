@@ -141,8 +141,8 @@ def region_weights(
 ) -> np.ndarray:
     """What each region adds to each face's own emotion, above the mean of all logits: float32 (N, regions).
 
-    With so few regions every way to cover some of them is tried: no lots are drawn, and no ridge is needed. Raises DataError
-    for a face without label.
+    With so few regions every way to cover some of them is tried: no lots are drawn, and no ridge is needed.
+    Raises DataError for a face without label.
     """
     import torch
 

@@ -63,12 +63,11 @@ def test_method_layer_and_face_are_picked_and_shared(visit: Any, validation: Fac
 def test_the_film_is_played_and_downloaded(visit: Any, tmp_path: Path) -> None:
     person = visit()
     page = person.open("saliency", show="Epochs", methods="Saliency", checkpoint="report-cnn:20")
-    page.get_by_text("report-cnn, epoch 50").wait_for()
+    page.get_by_text("report-cnn, epoch 20").wait_for()
     page.get_by_text("Play", exact=True).click()
-    person.settle()
-    moving = page.get_by_test_id("stImage").locator("img").first
-    body = page.request.get(moving.evaluate("image => image.src")).body()
-    with Image.open(io.BytesIO(body)) as picture:
+    moving = page.get_by_test_id("stImage").locator("img[src$='.gif']")
+    moving.wait_for()
+    with Image.open(io.BytesIO(page.request.get(moving.evaluate("image => image.src")).body())) as picture:
         assert picture.n_frames == 4  # epochs 1, 6, 20 and 50
     with page.expect_download() as download:
         page.get_by_role("button", name="This film as GIF").click()

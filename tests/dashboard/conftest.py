@@ -126,12 +126,12 @@ def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     return opened
 
 
-@pytest.fixture(params=["home", "samples", "training", "checkpoints", "confusion"])
+@pytest.fixture(params=["home", "samples", "saliency", "layers", "training", "checkpoints", "confusion"])
 def any_page(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["samples", "checkpoints", "confusion"])
+@pytest.fixture(params=["samples", "saliency", "layers", "checkpoints", "confusion"])
 def checkpoint_page(request: pytest.FixtureRequest) -> str:
     """The pages that show what a checkpoint says."""
     return str(request.param)

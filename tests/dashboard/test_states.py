@@ -19,6 +19,8 @@ from fer_core.runs import Run
 TITLES = {
     "home": "What did the network learn from faces?",
     "samples": "Samples",
+    "saliency": "Saliency",
+    "layers": "Layers",
     "training": "Training",
     "checkpoints": "Checkpoints",
     "confusion": "Confusion",
@@ -238,10 +240,11 @@ def test_unlabelled_faces_are_neither_right_nor_wrong(
     assert not any(name.endswith("(true)") for name in bars["name"])
 
 
+@pytest.mark.parametrize("drawn", ["samples", "saliency", "checkpoints", "confusion"])
 @pytest.mark.parametrize("dark", [False, True])
-def test_light_and_dark(open_page: Any, checkpoint_page: str, own_runs: Path, own_data: Path, dark: bool) -> None:
+def test_light_and_dark(open_page: Any, drawn: str, own_runs: Path, own_data: Path, dark: bool) -> None:
     """Plain marks are light on dark and dark on light; the emotions keep their colours."""
-    page = open_page(checkpoint_page, own_runs, own_data, dark=dark, face="validation-00001", cell="Angry>Angry")
+    page = open_page(drawn, own_runs, own_data, dark=dark, face="validation-00001", cell="Angry>Angry")
     specs = " ".join(each.proto.spec for each in page.app.get("vega_lite_chart"))
-    assert ("#F0F0F0" in specs, "#31333F" in specs) == (dark, not dark) or checkpoint_page == "checkpoints"
+    assert ("#F0F0F0" in specs, "#31333F" in specs) == (dark, not dark) or drawn == "checkpoints"
     assert ("#56B4E9" in specs) or not dark

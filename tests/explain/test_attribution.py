@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +27,7 @@ from fer_core.models import MODELS, create_model
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint
 
+ROOT = Path(__file__).parent.parent.parent
 SMALL = {"EmotionCNN": {"widths": [3, 4, 5]}, "EmotionResNet": {"widths": [3, 4]}}
 MEAN, STD = 0.5, 0.25  # so that one unit of the input is 63.75 gray levels
 
@@ -99,6 +104,15 @@ def test_a_face_has_the_same_map_in_every_batch(
     np.testing.assert_allclose(apart, together, atol=tolerance)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_progress_is_told_within_a_batch_too(
+    checkpoint: Checkpoint, some_faces: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attribution, "BATCH_SIZE", 4)
+    shares: list[float] = []
+    attribute(checkpoint, some_faces, "lime", report=shares.append)
+    assert shares == pytest.approx([4 / 15, 8 / 15, 0.8, 0.8, 0.8 + 1 / 15, 0.8 + 2 / 15, 1, 1])
 
 
 def test_no_faces_no_maps(checkpoint: Checkpoint) -> None:
@@ -448,6 +462,27 @@ def test_also_when_the_network_fails(
         attribute(in_training, some_faces, method)
     monkeypatch.undo()
     assert_unchanged(in_training.model, before)
+
+
+def test_sessions_that_share_a_network_do_not_disturb_one_another(
+    checkpoint: Checkpoint, some_faces: np.ndarray
+) -> None:
+    methods = ["guided-backprop", "saliency", "grad-cam", "input-x-gradient"] * 4
+    expected = {method: attribute(checkpoint, some_faces, method, "Fear").maps for method in methods}
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda method: attribute(checkpoint, some_faces, method, "Fear").maps, methods))
+    for method, maps in zip(methods, found, strict=True):
+        np.testing.assert_allclose(maps, expected[method], atol=1e-7)
+    assert not any(module._forward_hooks for module in checkpoint.model.modules())
+
+
+def test_the_list_of_methods_is_there_without_torch() -> None:
+    """A page with its controls must not wait seconds for a network."""
+    modules = ["attribution", "averages", "checks", "film", "pictures", "regions", "trust"]
+    imports = "; ".join(f"import fer_core.explain.{module}" for module in modules)
+    code = f"import sys; {imports}; print(sorted({{'torch', 'captum'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
 
 
 def test_faces_are_not_written_to(checkpoint: Checkpoint, some_faces: np.ndarray) -> None:

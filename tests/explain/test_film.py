@@ -73,12 +73,12 @@ def test_a_wrong_word_is_not_taken_for_a_damaged_epoch(finished: Run, faces: Fac
 def test_a_frame_holds_the_face_and_its_map_to_the_pixel(film: Film) -> None:
     look = Look("absolute", opacity=0.7)
     picture = np.asarray(frame(film, 1, look))
-    face = np.asarray(enlarged(film.face, 6).convert("RGB"))
+    face = np.asarray(enlarged(film.face, 5).convert("RGB"))
     shown = part_of(film.maps, "absolute")
-    over = np.asarray(overlay(film.face, shown[1], look, scale_of(shown), 6))
+    over = np.asarray(overlay(film.face, shown[1], look, scale_of(shown), 5))
     top = 14 + 2 * 20 + 6
-    np.testing.assert_array_equal(picture[top : top + 288, 14 : 14 + 288], face)
-    np.testing.assert_array_equal(picture[top : top + 288, 28 + 288 : 28 + 576], over)
+    np.testing.assert_array_equal(picture[top : top + 240, 14 : 14 + 240], face)
+    np.testing.assert_array_equal(picture[top : top + 240, 28 + 240 : 28 + 480], over)
 
 
 @pytest.mark.parametrize("form", FORMS)

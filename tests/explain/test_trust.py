@@ -11,19 +11,16 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from fer_core.explain import trust
+from fer_core.explain import checks
 from fer_core.explain.attribution import METHODS, Attribution, Method, attribute, make_question
-from fer_core.explain.trust import (
+from fer_core.explain.checks import (
     CELL,
     RANDOM_ORDERS,
     STEPS,
     Curve,
-    Evidence,
     Randomisation,
-    Trust,
     cell_means,
     deletion_curve,
-    examine,
     infidelity,
     insertion_curve,
     random_squares,
@@ -33,6 +30,7 @@ from fer_core.explain.trust import (
     shuffle,
     ssim,
 )
+from fer_core.explain.trust import Evidence, Trust, examine
 from fer_core.models import create_model
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint, Run
@@ -238,8 +236,8 @@ def test_infidelity_is_the_residual_of_the_best_scaling(net: Checkpoint, face: n
     rng = np.random.default_rng(9)
     for _ in range(RANDOM_ORDERS):  # what the shuffled maps draw first
         rng.permutation(144)
-    told, changes, inputs, left = [], [], net.preprocess(face[None]), trust.SQUARES
-    per_call = trust._AT_ONCE // (RANDOM_ORDERS + 2)
+    told, changes, inputs, left = [], [], net.preprocess(face[None]), checks.SQUARES
+    per_call = checks._AT_ONCE // (RANDOM_ORDERS + 2)
     while left:
         squares = random_squares(min(per_call, left), rng)
         left -= len(squares)
