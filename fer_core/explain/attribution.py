@@ -119,6 +119,14 @@ METHODS: dict[str, Method] = {
         perturbation.lime,
         repeats=perturbation.lime_fits,
     ),
+    "lime-superpixels": Method(
+        "LIME, superpixels",
+        "What each superpixel adds: as LIME, over pieces whose borders follow the edges of this face. The borders move "
+        "with noise that nobody sees, and so does the map.",
+        "Ribeiro, Singh & Guestrin 2016, arXiv:1602.04938; Achanta et al. 2012, doi:10.1109/TPAMI.2012.120",
+        perturbation.lime_superpixels,
+        repeats=perturbation.lime_superpixel_fits,
+    ),
 }
 
 

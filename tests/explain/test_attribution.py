@@ -88,7 +88,7 @@ def test_every_method_explains_every_network(checkpoint: Checkpoint, some_faces:
     assert result.problems == ("",) * 5
     expected = torch.from_numpy(logits_of(checkpoint, checkpoint.preprocess(some_faces))).softmax(dim=1)
     np.testing.assert_allclose(result.probabilities, expected, atol=1e-5)
-    assert (result.spread is not None) == (method == "lime")
+    assert (result.spread is not None) == method.startswith("lime")
     assert bool(result.layer) == (method == "grad-cam")
 
 
@@ -341,6 +341,33 @@ def test_lime_recovers_a_planted_region() -> None:
         assert patches.argmin() == 3 * 6 + 2
     assert result.spread is not None
     assert result.spread[0].max() < 0.1 * result.maps[0].max()
+
+
+def test_superpixels_follow_an_edge_and_start_from_squares() -> None:
+    np.testing.assert_array_equal(perturbation.superpixels(np.full((48, 48), 90.0)), perturbation.patches())
+    face = np.full((48, 48), 40.0)
+    face[:, 20:] = 220  # not where squares meet
+    pieces = perturbation.superpixels(face)
+    assert not set(pieces[:, :20].ravel()) & set(pieces[:, 20:].ravel())
+    assert len(np.unique(pieces)) > 24
+    places = np.argwhere(pieces == pieces[4, 4])
+    assert np.ptp(places, axis=0).max() < 16  # near its square all the same
+
+
+def test_lime_over_superpixels_recovers_a_planted_region() -> None:
+    """A bright square on a darker face is a piece of its own, and what it adds is known."""
+    faces = np.full((2, 48, 48), 128, np.uint8)
+    faces[0, 8:16, 32:40] = 255
+    faces[1, 24:32, 16:24] = 255
+    result = attribute(checkpoint_of(Planted()), faces, "lime-superpixels", "Fear", seed=3)
+    value = (255 - 127.5) / 63.75
+    inside = np.s_[8:16, 32:40], np.s_[24:32, 16:24]
+    for i, expected in enumerate((5 * value, -3 * value)):
+        assert np.ptp(result.maps[i][inside[i]]) == 0
+        np.testing.assert_allclose(result.maps[i][inside[i]], expected, atol=0.08 * abs(expected))
+        outside = np.ones((48, 48), bool)
+        outside[inside[i]] = False
+        assert np.abs(result.maps[i][outside]).max() < 0.1 * abs(expected)
 
 
 def test_limes_fit_is_weighted_ridge_regression(one_thread: None) -> None:  # noqa: ARG001
