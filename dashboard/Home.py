@@ -19,6 +19,6 @@ page = st.navigation(
         st.Page("views/confusion.py", title="Confusion", icon=":material/grid_on:"),
     ]
 )
-widgets.sidebar()
 with widgets.errors_shown():
+    widgets.sidebar()
     page.run()
