@@ -155,17 +155,20 @@ st.title("Training")
 names = [run.name for run in state.runs()]
 watched = going_on()
 chosen = state.choice()
-shown = state.get("runs", [])
-if names:
-    shown = st.pills(
+if state.get("runs") is None and not state.parameter("runs"):
+    state.put("runs", [chosen.run.name] if chosen else [])  # no default of the widget: `begin` clears it
+shown = (
+    st.pills(
         "Runs",
         names,
         selection_mode="multi",
-        default=[name for name in names if chosen and name == chosen.run.name],
         key="runs",
         bind="query-params",
         help="Laid over one another: colour tells the run, dotted lines are training, whole lines validation",
     )
+    if names
+    else []
+)
 lively = is_live(watched)
 
 
