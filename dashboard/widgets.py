@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import streamlit as st
-from PIL import Image
 
 from dashboard import charts, state
 from dashboard.gallery import Tile, gallery
@@ -17,6 +16,7 @@ from dashboard.state import Choice
 from fer_core.data import FaceDataset
 from fer_core.errors import FerError, RunError
 from fer_core.evaluation import Evaluation, Share
+from fer_core.explain.pictures import enlarged
 from fer_core.labels import COLORS, EMOTIONS, UNLABELLED
 from fer_core.runs import Run
 
@@ -230,11 +230,6 @@ def _step_buttons(part: FaceDataset, row: int, neighbours: np.ndarray) -> None:
             on_click=state.set_parameter,
             args=("face", None),
         )
-
-
-def enlarged(face: np.ndarray, times: int) -> Image.Image:
-    """A face at a whole multiple of its 48 pixels, each pixel a square."""
-    return Image.fromarray(np.kron(face, np.ones((times, times), np.uint8)))
 
 
 def runs_table() -> pd.DataFrame:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard import widgets
 from dashboard.gallery import Tile, _sprite
 from fer_core.data import FaceDataset
+from fer_core.explain.pictures import enlarged
 from fer_core.labels import COLORS, EMOTIONS
 
 
@@ -65,7 +66,7 @@ def test_texts_reach_the_page_as_texts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("times", [2, 4])
 def test_enlarged_faces_are_whole_multiples(own_faces: FaceDataset, times: int) -> None:
-    picture = np.array(widgets.enlarged(own_faces.images[0], times))
+    picture = np.array(enlarged(own_faces.images[0], times))
     assert picture.shape == (48 * times, 48 * times)
     for y in range(times):
         np.testing.assert_array_equal(picture[y::times, y::times], own_faces.images[0])
