@@ -12,6 +12,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -269,6 +270,7 @@ def predictions(chosen: Choice, split_name: str) -> np.ndarray:
         known = known_probabilities(chosen.run, chosen.epoch, part)
         if known is not None:
             return known
+        _loaded("torch")
         with progress(f"{chosen} looks at {len(part):,} faces") as report:
             return split_probabilities(chosen.run, chosen.epoch, part, report)
 
@@ -297,9 +299,17 @@ def history(run: Run, split_name: str, row: int) -> tuple[list[int], np.ndarray]
 
 def predictor(chosen: Choice) -> Predictor:
     """The chosen network, ready to run. Raises CheckpointError."""
+    _loaded("torch")
     from fer_core.inference import Predictor
 
     return _memory().get(("net", *_checkpoint_key(chosen)), lambda: Predictor.load(chosen.run, chosen.epoch))
+
+
+def _loaded(module: str) -> None:
+    """Import what takes seconds the first time, and say so meanwhile."""
+    if module not in sys.modules:
+        with st.spinner(f"Loading {module.partition('.')[0]}, once", show_time=True):
+            import_module(module)
 
 
 def _checkpoint_key(chosen: Choice) -> tuple[str, int, int]:
@@ -402,6 +412,7 @@ def model_lock() -> RLock:
 
 def conv_layers(chosen: Choice) -> dict[str, ConvLayer]:
     """The layers of the chosen network by name. Raises CheckpointError."""
+    _loaded("torch")
     from fer_core.explain.layers import conv_layers
 
     model = predictor(chosen).checkpoint.model
@@ -490,6 +501,7 @@ def attribution(
 
     part, rows = split(split_name), list(rows)
     layer = layer if METHODS[method].takes_layer else ""
+    _loaded("captum.attr")
 
     def compute() -> Attribution:
         with progress(f"{METHODS[method].title} by {chosen}") as report, model_lock():
