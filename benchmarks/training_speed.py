@@ -77,8 +77,8 @@ def ours(config: TrainConfig, faces: FaceDataset) -> Callable[[], None]:
     learner, batches = Learner(config, CPU), Batches(config, faces, CPU)
 
     def epoch() -> None:
-        for images, emotions in batches.of_epoch(1):
-            learner.step(images, emotions, config.lr)
+        for batch in batches.of_epoch(1):
+            learner.step(batch.faces, batch.targets, config.lr)
 
     return epoch
 

@@ -29,27 +29,49 @@ class TrainConfig:
     batch_size: int = 256
     """Faces a step."""
     optimizer: str = "adam"
-    """adam, adamw or sgd (with Nesterov momentum)."""
+    """adam, adamw, sgd (with Nesterov momentum) or muon."""
     lr: float = 1e-3
     """Learning rate at the start."""
     weight_decay: float = 0.0
-    """L2 penalty (decoupled for adamw)."""
+    """L2 penalty (decoupled for adamw and muon)."""
     momentum: float = 0.9
-    """Of sgd."""
+    """Of sgd and muon."""
     schedule: str = "constant"
-    """constant, step (times `gamma` every `step_size` epochs) or cosine (to zero, step by step)."""
+    """constant, step (times `gamma` every `step_size` epochs), or to zero step by step: cosine or linear."""
+    warmup: float = 0.0
+    """Share of the training in which the learning rate rises from next to nothing."""
     step_size: int = 25
     """Epochs between two drops of the step schedule."""
     gamma: float = 0.1
     """Factor of each drop of the step schedule."""
     label_smoothing: float = 0.0
     """Share of the target spread evenly over all seven emotions."""
+    average: float = 0.0
+    """Weights scored and saved are a moving average over the steps, with this decay a step; 0: the last ones."""
+    soft_labels: str = ""
+    """A file of `python -m fer_core soften`: learn what other networks say of the faces (Hinton et al. 2015)."""
+    soft_weight: float = 0.7
+    """Share of those in the target; the rest is the label."""
+    drop_duplicates: bool = False
+    """Train on each face once, and on none with conflicting labels or of a single gray level."""
     rotation: float = 0.0
     """Largest random rotation, degrees."""
     crop: float = 0.0
     """Largest random shift on each axis, pixels."""
     flip: bool = False
     """Mirror half of the faces."""
+    zoom: float = 0.0
+    """Larger or smaller by a factor of up to 1 + zoom."""
+    brightness: float = 0.0
+    """Largest change of all gray levels, in standard deviations."""
+    contrast: float = 0.0
+    """Largest change of the contrast, as a share."""
+    erase: float = 0.0
+    """Share of the faces that lose a random rectangle."""
+    mixup: float = 0.0
+    """Share of the batches whose faces are blended in pairs."""
+    cutmix: float = 0.0
+    """Share of the batches whose faces get a square of another."""
     equalize: bool = False
     """Histogram equalisation of each face."""
     seed: int = 0
@@ -71,6 +93,8 @@ class TrainConfig:
                 raise ConfigError(f"{name} = {value} is outside {low:g} to {high:g}.")
         if self.lr <= 0:
             raise ConfigError(f"lr = {self.lr} must be greater than 0.")
+        if self.mixup + self.cutmix > 1:
+            raise ConfigError(f"mixup + cutmix = {self.mixup + self.cutmix:g} is more than all batches; at most 1.")
         parse_keep(self.keep_epochs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,8 +102,8 @@ class TrainConfig:
 
 
 _CHOICES = {
-    "optimizer": ("adam", "adamw", "sgd"),
-    "schedule": ("constant", "step", "cosine"),
+    "optimizer": ("adam", "adamw", "sgd", "muon"),
+    "schedule": ("constant", "step", "cosine", "linear"),
     "precision": ("auto", "bf16", "fp32"),
 }
 _RANGES: dict[str, tuple[float, float]] = {
@@ -90,9 +114,18 @@ _RANGES: dict[str, tuple[float, float]] = {
     "momentum": (0, 1),
     "step_size": (1, 10_000),
     "gamma": (0, 1),
+    "warmup": (0, 1),
     "label_smoothing": (0, 1),
+    "average": (0, 0.99999),
+    "soft_weight": (0, 1),
     "rotation": (0, 180),
     "crop": (0, 24),
+    "zoom": (0, 1),
+    "brightness": (0, 4),
+    "contrast": (0, 1),
+    "erase": (0, 1),
+    "mixup": (0, 1),
+    "cutmix": (0, 1),
     "seed": (0, 2**31 - 1),
     "validation_fraction": (0.01, 0.9),
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,16 +22,21 @@ from torch import Tensor, nn
 
 from fer_core.config import TrainConfig, parse_keep
 from fer_core.data import FaceDataset
-from fer_core.data.augment import Augment
+from fer_core.data.augment import Augment, Mix
+from fer_core.dynamics import DynamicsRecorder
 from fer_core.errors import ConfigError, DataError, RunError
 from fer_core.evaluation import Evaluation, evaluate
 from fer_core.inference import predict_probabilities
 from fer_core.labels import EMOTIONS
 from fer_core.models import count_parameters, create_model
+from fer_core.models.emotion_net import EmotionNet
+from fer_core.muon import Muon
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Run, read_tensors, restored, stored, write_tensors
+from fer_core.soft_labels import read_soft_labels
 
 SECONDS_BETWEEN_RECORDS = 1.0  # within an epoch; a fast epoch has one at its end only
+FACES_TO_START_FROM = 4_000  # whose patches a whitening layer is made of
 TRAIN_ON_FEWEST = 2  # a batch-norm layer has no variance over a single face
 
 
@@ -73,11 +78,13 @@ def fit(
     learner = Learner(config, target)
     judge = create_model(config.model, config.model_args).eval().to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = Batches(config, train, target)
+    learner.initialise(batches)
     if resume:
         require_resumable(run, dataset)
 
     with run.training() as beat:
         first_epoch = _resume(run, learner) if resume else 1
+        dynamics = DynamicsRecorder(run.path, batches.faces.images, done=first_epoch - 1)
         learner.save(run, first_epoch - 1)  # a run has a state to go on from before it has a checkpoint
         clock = _Clock(config, batches, first_epoch, report)
         for epoch in range(first_epoch, config.epochs + 1):
@@ -85,11 +92,15 @@ def fit(
             seed_epoch(config.seed, epoch)
             totals = torch.zeros(2, device=target)  # summed loss, right answers
             seen = 0
-            for step, (faces, emotions) in enumerate(batches.of_epoch(epoch), start=1):
+            for step, batch in enumerate(batches.of_epoch(epoch), start=1):
                 lr = learning_rate(config, epoch, step, batches.steps)
-                loss, right = learner.step(faces, emotions, lr)
-                totals += torch.stack([loss * len(faces), right])
-                seen += len(faces)
+                loss, logits = learner.step(batch.faces, batch.targets, lr)
+                learner.average((epoch - 1) * batches.steps + step)
+                if not batch.mixed:
+                    dynamics.add(batch.rows, logits, batch.emotions)
+                right = (logits.argmax(dim=1) == batch.emotions).sum()
+                totals += torch.stack([loss * len(logits), right])
+                seen += len(logits)
                 beat()
                 if clock.is_due() or step == batches.steps:
                     mean_loss, accuracy = (totals / seen).tolist()
@@ -99,9 +110,10 @@ def fit(
                     run.append_metrics(kind="step", **position, **score)
                     beat(asdict(clock.tick(epoch, step, mean_loss, accuracy)))
             run.append_metrics(kind="epoch", **position, **score, seconds=time.monotonic() - began)
+            dynamics.end_epoch()
 
             # What is scored is what is saved: the weights as the checkpoint holds them, computed in full precision.
-            weights = stored(learner.model.state_dict())
+            weights = stored(learner.weights())
             judge.load_state_dict(restored(weights))
             began = time.monotonic()
             probabilities = predict_probabilities(
@@ -139,25 +151,48 @@ class Learner:
         model = create_model(config.model, config.model_args).train()
         self.model: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = make_optimizer(config, self.model)
+        self.averaged = {name: t.clone() for name, t in self._floats().items()} if config.average else {}
 
-    def step(self, faces: Tensor, emotions: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        """One update. Returns the mean loss and how many answers were right, as scalars on the device."""
+    def initialise(self, batches: Batches) -> None:
+        """Let a model that takes some of its weights from faces see the first of them."""
+        if isinstance(self.model, EmotionNet):
+            self.model.initialise(batches.preprocess.normalize(batches.pixels[:FACES_TO_START_FROM]))
+            self.averaged |= {name: self._floats()[name].clone() for name in self.averaged}
+
+    def step(self, faces: Tensor, targets: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+        """One update towards targets float32 (B, 7), rows of sum 1. Returns the mean loss, a scalar on the device, and
+        the logits (B, 7)."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with autocast(self.config.precision, self.device):
             logits = self.model(faces)
         logits = logits.float()
-        loss = F.cross_entropy(logits, emotions, label_smoothing=self.config.label_smoothing)
+        loss = F.cross_entropy(logits, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(dim=1) == emotions).sum()
+        return loss.detach(), logits.detach()
+
+    def average(self, step: int) -> None:
+        """Let the moving average follow, after step `step` of the training: the fewer there were, the faster."""
+        if self.averaged:
+            decay = min(self.config.average, (1 + step) / (10 + step))
+            torch._foreach_lerp_(list(self.averaged.values()), list(self._floats().values()), 1 - decay)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What is scored and saved: the moving average where there is one, else the last weights."""
+        return {**self.model.state_dict(), **self.averaged}
+
+    def _floats(self) -> dict[str, Tensor]:
+        """Weights and running means, not the counters of batch norm."""
+        return {name: tensor for name, tensor in self.model.state_dict().items() if tensor.is_floating_point()}
 
     def save(self, run: Run, epoch: int) -> None:
         """state.safetensors: full-precision weights and the optimiser's moments after an epoch."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items() if tensor is not None}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.averaged.items()}
         write_tensors(_state_file(run), tensors, {"epoch": epoch})
 
     def load(self, run: Run) -> int:
@@ -173,7 +208,9 @@ class Learner:
         try:
             self.model.load_state_dict(model)
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
-        except (RuntimeError, ValueError) as error:
+            for name, tensor in self.averaged.items():
+                tensor.copy_(tensors[f"average.{name}"])
+        except (RuntimeError, ValueError, KeyError) as error:
             raise RunError(f"{run.path / 'state.safetensors'} does not fit {self.config.model}: {error}.") from error
         return int(header["epoch"])
 
@@ -184,15 +221,39 @@ def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
     return torch.empty_like(parameter, device="cpu").copy_(moment) if moment.shape == parameter.shape else moment
 
 
+class Batch(NamedTuple):
+    """What one step learns from."""
+
+    faces: Tensor
+    """float32 (B, 1, 48, 48), channels last"""
+    targets: Tensor
+    """float32 (B, 7), rows of sum 1"""
+    emotions: Tensor
+    """int64 (B,), the labels"""
+    rows: Tensor
+    """int64 (B,), positions among the training faces"""
+    mixed: bool
+    """Are the faces mixed with others, so that an answer is to no face alone?"""
+
+
 class Batches:
     """The training faces in memory as uint8; shuffled, normalised and augmented batch by batch on the device."""
 
     def __init__(self, config: TrainConfig, faces: FaceDataset, device: torch.device) -> None:
         self.preprocess = Preprocess(equalize=config.equalize)
-        self.augment = Augment(config.rotation, config.crop, config.flip)
+        self.augment = Augment(
+            config.rotation, config.crop, config.flip, config.zoom, config.brightness, config.contrast, config.erase
+        )
+        self.mix = Mix(config.mixup, config.cutmix)
         self.config = config
+        targets = targets_of(config, faces)
+        if config.drop_duplicates:
+            rows = rows_worth_learning(faces)
+            faces, targets = faces.subset(rows), targets[rows]
+        self.faces = faces
         self.pixels = torch.from_numpy(np.array(self.preprocess.pixels(faces.images))).to(device)
         self.emotions = torch.from_numpy(faces.emotions.astype(np.int64)).to(device)
+        self.targets = torch.from_numpy(targets).to(device)
         # A last batch of a single face would break batch norm: it joins the one before.
         n = len(faces)
         self.edges = [*range(0, n, config.batch_size), n]
@@ -204,14 +265,26 @@ class Batches:
         """Batches an epoch."""
         return len(self.edges) - 1
 
-    def of_epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Faces float32 (B, 1, 48, 48), channels last, and emotions int64 (B,), in the order of this epoch."""
+    def of_epoch(self, epoch: int) -> Iterator[Batch]:
+        """All faces once, in the order of this epoch."""
         generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
         order = torch.randperm(len(self.pixels), generator=generator).to(self.pixels.device)
         for start, end in zip(self.edges, self.edges[1:], strict=False):
             rows = order[start:end]
             faces = self.augment(self.preprocess.normalize(self.pixels[rows]), generator)
-            yield faces.contiguous(memory_format=torch.channels_last), self.emotions[rows]
+            mixed, targets = self.mix(faces, self.targets[rows], generator)
+            shown = mixed.contiguous(memory_format=torch.channels_last)
+            yield Batch(shown, targets, self.emotions[rows], rows, mixed is not faces)
+
+
+def targets_of(config: TrainConfig, faces: FaceDataset) -> np.ndarray:
+    """What is to be learnt of each face: its label, smoothed, and what other networks say of it: float32 (N, 7)."""
+    smoothing = config.label_smoothing
+    targets = np.eye(len(EMOTIONS), dtype=np.float32)[faces.emotions] * (1 - smoothing) + smoothing / len(EMOTIONS)
+    if config.soft_labels:
+        said = read_soft_labels(Path(config.soft_labels), faces)
+        targets = (1 - config.soft_weight) * targets + config.soft_weight * said
+    return np.asarray(targets, np.float32)
 
 
 def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -224,6 +297,8 @@ def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimiz
             weight_decay=config.weight_decay,
             nesterov=config.momentum > 0,
         )
+    if config.optimizer == "muon":
+        return Muon(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
 
@@ -232,10 +307,14 @@ def learning_rate(config: TrainConfig, epoch: int, step: int, steps: int) -> flo
     """The learning rate of a step; epochs and steps count from 1."""
     if config.schedule == "step":
         return config.lr * config.gamma ** ((epoch - 1) // config.step_size)
-    if config.schedule == "cosine":
-        done = ((epoch - 1) * steps + step - 1) / (config.epochs * steps)
-        return config.lr * (1 + math.cos(math.pi * done)) / 2
-    return config.lr
+    if config.schedule == "constant":
+        return config.lr
+    taken, total = (epoch - 1) * steps + step - 1, config.epochs * steps
+    rise = config.warmup * total
+    if taken < rise:
+        return config.lr * (taken + 1) / (rise + 1)
+    left = (total - taken) / (total - rise)
+    return config.lr * (left if config.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -280,6 +359,17 @@ def labelled_split(dataset: FaceDataset, split: str) -> FaceDataset:
     if len(faces) < TRAIN_ON_FEWEST:
         raise DataError(f"{dataset.name} has {len(faces)} labelled faces in its {split} split; training needs more.")
     return faces
+
+
+def rows_worth_learning(faces: FaceDataset) -> np.ndarray:
+    """Positions of the faces that stand for all that equal them pixel for pixel, without those whose labels conflict
+    and those of a single gray level."""
+    flat = np.ascontiguousarray(faces.images).reshape(len(faces), -1)
+    _, first, group = np.unique(flat.view(f"V{flat.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+    agree = np.ones(len(first), bool)
+    agree[group[faces.emotions != faces.emotions[first][group]]] = False
+    kept: np.ndarray = first[agree & (np.ptp(flat[first], axis=1) > 0)]
+    return np.sort(kept)
 
 
 def epochs_to_keep(keep: str, run: Run) -> list[int]:

@@ -94,7 +94,7 @@ def test_overrides_of_model_arguments_are_merged() -> None:
         ("flip", "yes", "flip = 'yes' must be true or false"),
         ("flip", "1", "flip = 1 must be true or false"),
         ("optimizer", "lion", "optimizer = 'lion' is not one of adam, adamw, sgd"),
-        ("schedule", "linear", "schedule = 'linear' is not one of constant, step, cosine"),
+        ("schedule", "exponential", "schedule = 'exponential' is not one of constant, step, cosine, linear"),
         ("precision", "fp16", "precision = 'fp16' is not one of auto, bf16, fp32"),
         ("validation_fraction", "1", "validation_fraction = 1.0 is outside 0.01 to 0.9"),
         ("seed", "-1", "seed = -1 is outside"),

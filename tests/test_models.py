@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fer_core.errors import ConfigError
 from fer_core.models import MODELS, conv_layers, count_parameters, create_model
 from fer_core.models.blocks import ConvBlock, Flatten, ResidualBlock
+from fer_core.models.emotion_net import EmotionNet, MaxMeanPool, SqueezeExcite
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -110,7 +111,7 @@ def test_every_model_learns_in_every_parameter_and_tells_faces_apart(name: str) 
     logits: Tensor = model(torch.randn(4, 1, 48, 48))
     assert logits.shape == (4, 7)
     logits.square().sum().backward()  # type: ignore[no-untyped-call]
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(parameter.grad is not None for parameter in model.parameters() if parameter.requires_grad)
     answers = model.eval()(torch.randn(4, 1, 48, 48))
     assert answers.std(dim=0).min() > 0
 
@@ -126,3 +127,72 @@ def test_an_unknown_model_or_argument_is_refused_by_name() -> None:
 def test_models_are_built_with_the_widths_asked_for() -> None:
     model = create_model("EmotionResNet", {"widths": [4, 8], "dropout": [0, 0, 0]})
     assert [layer.out_channels for layer in conv_layers(model).values()] == [4, 4, 4, 8, 8, 8]
+
+
+# -- EmotionNet ------------------------------------------------------------------------------------
+
+
+def smooth_faces(n: int) -> Tensor:
+    """Faces whose neighbouring pixels resemble each other."""
+    coarse = torch.randn(n, 1, 12, 12, generator=torch.Generator().manual_seed(3))
+    return nn.functional.interpolate(coarse, (48, 48), mode="bicubic")
+
+
+def test_shapes_of_the_fast_network() -> None:
+    assert shapes(EmotionNet()) == {
+        "whiten": (32, 24, 24),
+        "stage1": (32, 12, 12),
+        "stage2": (64, 6, 6),
+        "stage3": (96, 3, 3),
+        "pool": (96,),
+        "drop": (96,),
+        "linear": (7,),
+    }
+    assert list(conv_layers(EmotionNet(depths=[1, 2, 0]))) == [
+        "whiten", "stage1.down", "stage1.res.0", "stage2.down", "stage2.res.0", "stage2.res.1", "stage3.down",
+    ]  # fmt: skip
+
+
+def test_parameters_of_the_fast_network_by_hand() -> None:
+    def block(channels_in: int, channels_out: int) -> int:
+        return 9 * channels_in * channels_out + 2 * channels_out
+
+    stages = sum(block(a, b) + block(b, b) for a, b in ((32, 32), (32, 64), (64, 96)))
+    assert count_parameters(EmotionNet()) == stages + 96 * 7 + 7 == 213_415
+    excited = (32 * 4 + 4) + (4 * 32 + 32) + (64 * 8 + 8) + (8 * 64 + 64) + (96 * 12 + 12) + (12 * 96 + 96)
+    assert count_parameters(EmotionNet(squeeze=8)) == 213_415 + excited
+
+
+def test_whitening_filters_whiten() -> None:
+    """Of the patches that they were made of: no correlation, variance 1 (but where the floor holds noise down)."""
+    model, faces = EmotionNet(filters=32), smooth_faces(200)
+    model.initialise(faces)
+    filters = model.whiten.conv.weight.flatten(1)
+    assert torch.equal(filters[:16], -filters[16:])
+    patches = nn.functional.unfold(faces, 4, stride=4).transpose(1, 2).reshape(-1, 16)
+    answers = patches @ filters[:16].T
+    moments = answers.T @ answers / len(answers)
+    variances = torch.linalg.eigvalsh(patches.T @ patches / len(patches)).flip(0)
+    torch.testing.assert_close(moments, torch.diag(variances / (variances + 1e-2)), atol=2e-3, rtol=0)
+    assert not model.whiten.conv.weight.requires_grad
+
+
+def test_whitening_filters_are_as_many_as_patches_have_dimensions() -> None:
+    for filters in (31, 34):
+        with pytest.raises(ConfigError, match=f"filters = {filters} must be an even number up to 32"):
+            create_model("EmotionNet", {"filters": filters})
+    with pytest.raises(ConfigError, match="widths and depths must be of one length"):
+        create_model("EmotionNet", {"widths": [8, 8]})
+
+
+def test_pool_and_gates_by_hand() -> None:
+    x = torch.tensor([[[[0.0, 2.0], [4.0, 10.0]], [[1.0, 1.0], [1.0, 5.0]]]])  # means 4 and 2
+    assert torch.equal(MaxMeanPool()(x), torch.tensor([[7.0, 3.5]]))
+    gate = SqueezeExcite(2, 2)
+    with torch.no_grad():
+        gate.reduce.weight.copy_(torch.tensor([[1.0, -1.0]]))
+        gate.reduce.bias.zero_()
+        gate.expand.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        gate.expand.bias.zero_()
+    one, other = torch.sigmoid(torch.tensor([2.0, -2.0]))  # relu(4 - 2) = 2
+    torch.testing.assert_close(gate(x), torch.stack([x[0, 0] * one, x[0, 1] * other])[None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from fer_core.config import make_config
 from fer_core.data import FaceDataset
 from fer_core.errors import ConfigError, DataError, RunError
 from fer_core.runs import Run, read_tensors
+from fer_core.soft_labels import write_soft_labels
 from fer_core.training import (
     Batches,
     Learner,
@@ -26,7 +28,9 @@ from fer_core.training import (
     learning_rate,
     make_optimizer,
     pick_device,
+    rows_worth_learning,
     run_info,
+    targets_of,
 )
 
 CPU = torch.device("cpu")
@@ -93,6 +97,19 @@ def test_cosine_schedule() -> None:
     assert rates[4] == pytest.approx(0.1)
 
 
+def test_linear_schedule_with_warm_up() -> None:
+    config = make_config({"schedule": "linear", "lr": 1.0, "epochs": 2, "warmup": 0.25})
+    rates = [learning_rate(config, epoch, step, 4) for epoch in (1, 2) for step in range(1, 5)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
+
+
+def test_cosine_after_warm_up_is_the_cosine_of_what_is_left() -> None:
+    config = make_config({"schedule": "cosine", "lr": 2.0, "epochs": 5, "warmup": 0.2})
+    rates = [learning_rate(config, epoch, step, 2) for epoch in range(1, 6) for step in (1, 2)]
+    assert rates[:2] == pytest.approx([2 / 3, 4 / 3])
+    assert rates[2:] == pytest.approx([1 + math.cos(math.pi * k / 8) for k in range(8)])
+
+
 def test_optimizers_are_those_of_the_config() -> None:
     model = torch.nn.Linear(2, 2)
     sgd = make_optimizer(make_config({"optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1}), model)
@@ -115,13 +132,60 @@ def test_a_step_is_the_textbook_one(tiny: Any) -> None:
     logits = learner.model(faces)
     expected = -(targets * logits.log_softmax(1)).sum(1).mean()
     gradients = torch.autograd.grad(expected, list(learner.model.parameters()))
-    loss, right = learner.step(faces, emotions, lr=0.05)
+    loss, answers = learner.step(faces, targets, lr=0.05)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
-    assert right == (logits.argmax(1) == emotions).sum()
+    torch.testing.assert_close(answers, logits.detach())
     for (name, parameter), gradient in zip(learner.model.named_parameters(), gradients, strict=True):
         torch.testing.assert_close(
             parameter, before[name] - 0.05 * (gradient + 0.01 * before[name]), rtol=1e-4, atol=1e-6
         )
+
+
+def test_the_average_of_the_weights_by_hand(tiny: Any) -> None:
+    learner = Learner(tiny(average=0.5), CPU)
+    name = "linear.bias"
+    start = learner.model.state_dict()[name].clone()
+    expected = start
+    for step in (1, 2, 30):
+        with torch.no_grad():
+            learner.model.get_parameter(name).add_(step)
+        learner.average(step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * learner.model.get_parameter(name).detach()
+    torch.testing.assert_close(learner.weights()[name], expected)
+    assert learner.weights().keys() == learner.model.state_dict().keys()
+    plain = Learner(tiny(), CPU)
+    assert torch.equal(plain.weights()[name], plain.model.state_dict()[name])
+
+
+def test_targets_are_smoothed_labels_and_what_others_say(faces: FaceDataset, tiny: Any, tmp_path: Path) -> None:
+    train = faces.split("train")
+    smoothed = targets_of(tiny(label_smoothing=0.7), train)
+    assert smoothed[0].tolist() == pytest.approx([0.4 if e == train.emotions[0] else 0.1 for e in range(7)])
+    said = np.random.default_rng(0).dirichlet(np.ones(7), len(train))
+    write_soft_labels(tmp_path / "soft.npz", said, train)
+    mixed = targets_of(tiny(soft_labels=str(tmp_path / "soft.npz"), soft_weight=0.25), train)
+    np.testing.assert_allclose(mixed, 0.75 * np.eye(7)[train.emotions] + 0.25 * said, atol=1e-3)
+    with pytest.raises(DataError, match="was made of other faces"):
+        targets_of(tiny(soft_labels=str(tmp_path / "soft.npz")), faces.split("validation"))
+    with pytest.raises(DataError, match=r"There is no .*none\.npz; make it with: python -m fer_core soften"):
+        targets_of(tiny(soft_labels=str(tmp_path / "none.npz")), train)
+    (tmp_path / "torn.npz").write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"torn\.npz holds no soft labels"):
+        targets_of(tiny(soft_labels=str(tmp_path / "torn.npz")), train)
+
+
+def test_faces_worth_learning(faces: FaceDataset, tiny: Any) -> None:
+    """Planted: a face that stands three times, one that stands twice with other labels, and one that is all gray."""
+    images, emotions = faces.images[:10].copy(), faces.emotions[:10].copy()
+    images[[4, 7]], emotions[[4, 7]] = images[1], emotions[1]
+    images[9], emotions[9], emotions[2] = images[2], 3, 5
+    images[5] = 200
+    part = replace(faces.subset(np.arange(10)), images=images, emotions=emotions)
+    assert rows_worth_learning(part).tolist() == [0, 1, 3, 6, 8]
+    batches = Batches(tiny(drop_duplicates=True, rotation=0.0, crop=0.0), part, CPU)
+    (batch,) = batches.of_epoch(1)
+    assert torch.equal(batch.faces, batches.preprocess(images[[0, 1, 3, 6, 8]])[batch.rows])
 
 
 # -- batches ----------------------------------------------------------------------------------------------------------
@@ -130,8 +194,8 @@ def test_a_step_is_the_textbook_one(tiny: Any) -> None:
 def test_an_epoch_shows_every_face_once_in_its_own_order(faces: FaceDataset, tiny: Any) -> None:
     batches = Batches(tiny(rotation=0.0, crop=0.0), faces, CPU)
     epochs = [list(batches.of_epoch(epoch)) for epoch in (1, 1, 2)]
-    shown = [torch.cat([images for images, _ in epoch]) for epoch in epochs]
-    assert [len(images) for images, _ in epochs[0]] == [32, 32, 32, 30]
+    shown = [torch.cat([batch.faces for batch in epoch]) for epoch in epochs]
+    assert [len(batch.faces) for batch in epochs[0]] == [32, 32, 32, 30]
     expected = Counter(face.tobytes() for face in batches.preprocess(faces.images).numpy())
     for images in shown:
         assert Counter(face.numpy().tobytes() for face in images) == expected
@@ -144,15 +208,17 @@ def test_faces_and_labels_stay_together(faces: FaceDataset, tiny: Any) -> None:
     label_of = {
         face.tobytes(): int(e) for face, e in zip(batches.preprocess(faces.images).numpy(), faces.emotions, strict=True)
     }
-    for images, emotions in batches.of_epoch(3):
-        assert [label_of[face.numpy().tobytes()] for face in images] == emotions.tolist()
-        assert images.is_contiguous(memory_format=torch.channels_last)
+    for batch in batches.of_epoch(3):
+        assert [label_of[face.numpy().tobytes()] for face in batch.faces] == batch.emotions.tolist()
+        assert faces.emotions[batch.rows.numpy()].tolist() == batch.emotions.tolist()
+        assert torch.equal(batch.targets, torch.eye(7)[batch.emotions])
+        assert batch.faces.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(65, [32, 33]), (66, [32, 32, 2]), (64, [32, 32]), (33, [33]), (2, [2])])
 def test_no_batch_holds_a_single_face(faces: FaceDataset, tiny: Any, n: int, sizes: list[int]) -> None:
     batches = Batches(tiny(), faces.subset(np.arange(n)), CPU)
-    assert [len(emotions) for _, emotions in batches.of_epoch(1)] == sizes
+    assert [len(batch.rows) for batch in batches.of_epoch(1)] == sizes
     assert batches.steps == len(sizes)
 
 
@@ -298,6 +364,27 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert_same_run(whole, stopped)
     assert whole.metrics("step")["step"].tolist() == stopped.metrics("step")["step"].tolist()
     assert stopped.status().state == "finished"
+
+
+@pytest.mark.usefixtures("every_step")
+def test_all_that_the_fast_recipes_use_resumes_to_the_bit(new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+    config = tiny(
+        model="EmotionNet", model_args={"widths": [8, 8], "depths": [1, 0], "squeeze": 4, "dropout": 0.1},
+        optimizer="muon", schedule="linear", warmup=0.3, average=0.9, mixup=0.4, cutmix=0.3, erase=0.5, zoom=0.1,
+        brightness=0.2, contrast=0.2, drop_duplicates=True, flip=True, label_smoothing=0.1,
+    )  # fmt: skip
+    whole, parts = (new_run(config, name) for name in ("whole", "parts"))
+    fit(config, faces, whole, "cpu")
+    fit(config, faces, parts, "cpu", report=lambda p: parts.request_stop() if (p.epoch, p.step) == (2, 2) else None)
+    assert parts.status().state == "stopped"
+    fit(config, faces, parts, "cpu", resume=True)
+    assert_same_run(whole, parts)
+    averaged = {name for name in weights(whole) if name.startswith("average.")}
+    assert averaged
+    kept = read_tensors(whole.checkpoint_path(3))[0]
+    last = weights(whole)
+    torch.testing.assert_close(kept["linear.weight"].float(), last["average.linear.weight"], atol=1e-3, rtol=1e-3)
+    assert not torch.equal(last["average.linear.weight"], last["model.linear.weight"])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])

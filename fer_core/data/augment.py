@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,25 +13,36 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Augment:
-    """Random rotation and crop (report item 4), and mirroring.
+    """Random rotation and crop (report item 4), and what came after the report.
 
-    rotation  degrees, drawn uniformly from -rotation..rotation
-    crop      pixels, shift drawn uniformly from -crop..crop on each axis: the same as padding by `crop` and cropping
-              back to 48x48 at random; what comes in from outside repeats the border
-    flip      mirror half of the faces left to right
+    rotation    degrees, drawn uniformly from -rotation..rotation
+    crop        pixels, shift drawn uniformly from -crop..crop on each axis: the same as padding by `crop` and cropping
+                back to 48x48 at random; what comes in from outside repeats the border
+    flip        mirror half of the faces left to right
+    zoom        the picture's part that is seen is larger or smaller by a factor of up to 1 + zoom
+    brightness  in standard deviations of the gray levels, added to all pixels: from -brightness..brightness
+    contrast    deviations from the face's mean times 1 - contrast..1 + contrast
+    erase       share of the faces that lose a rectangle, each side 10 to 40 % of the face's (Zhong et al. 2017, "Random
+                Erasing Data Augmentation"); it becomes the mean gray level, 0
     """
 
     rotation: float = 0.0
     crop: float = 0.0
     flip: bool = False
+    zoom: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    erase: float = 0.0
 
     def __call__(self, faces: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """float32 (B, 1, H, W) -> the same shape, each face moved by its own draw. `generator` is a CPU generator."""
-        if not (self.rotation or self.crop or self.flip):
-            return faces
-        theta = self._matrices(len(faces), faces.shape[-1], generator).to(faces.device)
-        grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
-        return F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+        """float32 (B, 1, H, W) -> the same shape, each face changed by its own draw. `generator` is a CPU generator."""
+        if self.rotation or self.crop or self.flip or self.zoom:
+            theta = self._matrices(len(faces), faces.shape[-1], generator).to(faces.device)
+            grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
+            faces = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+        if self.brightness or self.contrast:
+            faces = self._relit(faces, generator)
+        return self._with_holes(faces, generator) if self.erase else faces
 
     def _matrices(self, n: int, size: int, generator: torch.Generator | None) -> Tensor:
         """One 2x3 affine matrix a face, in the -1..1 coordinates of `affine_grid`: (n, 2, 3)."""
@@ -40,5 +52,56 @@ class Augment:
         shift = (2 * uniform[:, 1:3] - 1) * (2 * self.crop / size)
         mirror = torch.where((uniform[:, 3] < 0.5) & self.flip, -1.0, 1.0)
         cos, sin = angle.cos(), angle.sin()
+        if self.zoom:
+            scale = (1 + self.zoom) ** (2 * torch.rand(n, generator=generator) - 1)
+            cos, sin = cos * scale, sin * scale
         rows = [cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]]
         return torch.stack(rows, dim=1).view(n, 2, 3)
+
+    def _relit(self, faces: Tensor, generator: torch.Generator | None) -> Tensor:
+        signed = (2 * torch.rand(2, len(faces), 1, 1, 1, generator=generator) - 1).to(faces.device)
+        means = faces.mean(dim=(1, 2, 3), keepdim=True)
+        return (faces - means) * (1 + self.contrast * signed[0]) + means + self.brightness * signed[1]
+
+    def _with_holes(self, faces: Tensor, generator: torch.Generator | None) -> Tensor:
+        n, size = len(faces), faces.shape[-1]
+        uniform = torch.rand(5, n, 1, generator=generator).to(faces.device)
+        place = (torch.arange(size, device=faces.device) + 0.5) / size  # (size,), of each pixel's centre
+        rows = (place - uniform[0]).abs() < (0.1 + 0.3 * uniform[1]) / 2  # (n, size)
+        columns = (place - uniform[2]).abs() < (0.1 + 0.3 * uniform[3]) / 2
+        holes = rows[:, :, None] & columns[:, None, :] & (uniform[4] < self.erase)[:, :, None]
+        return faces.masked_fill(holes[:, None], 0.0)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Mixes a batch's faces and targets with those of the same batch in another order, one share for the whole batch.
+
+    mixup   share of the batches that become a weighted mean of two (Zhang et al. 2018), weight from Beta(0.4, 0.4)
+    cutmix  share of the batches in which a square of one stands in the other (Yun et al. 2019), its area uniform
+    """
+
+    mixup: float = 0.0
+    cutmix: float = 0.0
+
+    def __call__(
+        self, faces: Tensor, targets: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Faces float32 (B, 1, H, W) and targets float32 (B, 7), rows of sum 1 -> the same shapes."""
+        if not (self.mixup or self.cutmix):
+            return faces, targets
+        kind, share, top, left = torch.rand(4, generator=generator).tolist()
+        order = torch.randperm(len(faces), generator=generator).to(faces.device)
+        if kind < self.mixup:
+            weight = float(np.random.default_rng(int(share * 2**24)).beta(0.4, 0.4))  # torch draws no beta by generator
+            faces = torch.lerp(faces[order], faces, weight)
+        elif kind < self.mixup + self.cutmix:
+            size = faces.shape[-1]
+            side = int(size * math.sqrt(share))
+            y, x = int(top * (size - side + 1)), int(left * (size - side + 1))
+            faces = faces.clone()
+            faces[:, :, y : y + side, x : x + side] = faces[order, :, y : y + side, x : x + side]
+            weight = 1 - side**2 / size**2
+        else:
+            return faces, targets
+        return faces, torch.lerp(targets[order], targets, weight)

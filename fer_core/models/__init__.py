@@ -9,11 +9,13 @@ from torch import nn
 
 from fer_core.errors import ConfigError
 from fer_core.models.emotion_cnn import EmotionCNN
+from fer_core.models.emotion_net import EmotionNet
 from fer_core.models.emotion_resnet import EmotionResNet
 
 MODELS: dict[str, type[nn.Module]] = {
     "EmotionCNN": EmotionCNN,
     "EmotionResNet": EmotionResNet,
+    "EmotionNet": EmotionNet,
 }
 
 

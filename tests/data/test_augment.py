@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fer_core.data.augment import Augment
+from fer_core.data.augment import Augment, Mix
 
 
 @pytest.fixture
@@ -105,3 +105,59 @@ def test_shape_type_and_input_are_kept(batch: Tensor) -> None:
     assert (moved.shape, moved.dtype) == (batch.shape, torch.float32)
     assert torch.equal(batch, before)
     assert moved.isfinite().all()
+
+
+def test_zoom_by_two_shows_the_inner_half(batch: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    fours, ones = torch.tensor([[0.5, 0.5, 0.5, 0.9]] * 64), torch.zeros(64)  # the smallest part that may be seen
+    monkeypatch.setattr(torch, "rand", lambda *shape, **_: fours if shape == (64, 4) else ones)
+    zoomed = Augment(zoom=1.0)(batch)
+    inner = batch[:, :, 12:36, 12:36]
+    shrunk = F.avg_pool2d(zoomed, 2)
+    torch.testing.assert_close(shrunk, inner, atol=0.15, rtol=0)
+
+
+def test_light_moves_mean_and_contrast_and_nothing_else(batch: Tensor) -> None:
+    lit = Augment(brightness=0.5, contrast=0.3)(batch, seeded())
+    means, deviations = lit.mean((1, 2, 3)), lit.std((1, 2, 3))
+    shift, factor = means - batch.mean(), deviations / batch[0].std()
+    assert shift.abs().max() <= 0.5 + 1e-4
+    assert 0.7 - 1e-4 <= factor.min() < 0.75 < 1.25 < factor.max() <= 1.3 + 1e-4
+    back = (lit - means.view(-1, 1, 1, 1)) / factor.view(-1, 1, 1, 1) + batch.mean()
+    torch.testing.assert_close(back, batch, atol=1e-4, rtol=1e-4)
+
+
+def test_erased_rectangles_are_of_the_sizes_said(batch: Tensor) -> None:
+    ones = torch.ones_like(batch)
+    erased = Augment(erase=0.5)(ones, seeded())
+    holes = [(face[0] == 0).nonzero() for face in erased]
+    hit = [hole for hole in holes if len(hole)]
+    assert 20 <= len(hit) <= 44
+    for hole in hit:
+        height, width = (hole.max(0).values - hole.min(0).values + 1).tolist()
+        assert len(hole) == height * width  # a whole rectangle
+        assert max(height, width) <= 0.4 * 48 + 1
+    assert torch.equal(Augment(erase=0.0)(ones, seeded()), ones)
+
+
+def test_mixup_is_a_weighted_mean_of_faces_and_of_targets() -> None:
+    faces, targets = torch.rand(7, 1, 48, 48), torch.eye(7)
+    mixed, soft = Mix(mixup=1.0)(faces, targets, seeded(3))
+    torch.testing.assert_close(soft.sum(1), torch.ones(7))
+    torch.testing.assert_close(mixed, torch.einsum("ij,jchw->ichw", soft, faces))  # the target says what was mixed
+    assert not torch.equal(mixed, faces)
+
+
+def test_cutmix_puts_a_square_in_and_says_its_share() -> None:
+    faces, targets = torch.arange(7.0).view(7, 1, 1, 1).expand(7, 1, 48, 48).contiguous(), torch.eye(7)
+    for seed in range(5):
+        mixed, soft = Mix(cutmix=1.0)(faces, targets, seeded(seed))
+        for emotion, face in enumerate(mixed):
+            for other in range(7):
+                assert soft[emotion, other].item() == pytest.approx((face == other).float().mean().item(), abs=1e-5)
+
+
+def test_mixing_happens_to_the_share_of_batches_asked_for() -> None:
+    faces, targets, generator = torch.rand(7, 1, 48, 48), torch.eye(7), seeded(1)
+    kinds = [Mix(mixup=0.3, cutmix=0.2)(faces, targets, generator)[0] is faces for _ in range(400)]
+    assert 150 < sum(kinds) < 250
+    assert Mix()(faces, targets, generator)[0] is faces
