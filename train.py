@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
-from fer_core.config import TrainConfig, load_recipe, recipe_names
+from fer_core.config import TrainConfig, load_recipe, recipe_names, recipe_result
+from fer_core.console import table
 from fer_core.data import FaceDataset, LoadOptions, open_data, split_validation
+from fer_core.data.curation import apply_curation
 from fer_core.data.label_order import LabelOrder
 from fer_core.errors import ConfigError, FerError
+from fer_core.evaluation import Share
 from fer_core.runs import CHECKPOINTS, Run, create_run, find_run, free_name
 
 if TYPE_CHECKING:  # torch is imported when the training begins, so that a wrong flag is refused at once
@@ -47,11 +50,13 @@ def main(
     runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = CHECKPOINTS,
     label_order: Annotated[LabelOrder, typer.Option(help="What labels that are mere numbers mean.")] = "auto",
     skip_bad_rows: Annotated[bool, typer.Option(help="Leave out rows that cannot be read, and list them.")] = False,
-    show_recipes: Annotated[bool, typer.Option("--list", help="List the recipes and stop.")] = False,
+    exclude: Annotated[Path | None, typer.Option(help="CSV of faces to leave out, from the Data page.")] = None,
+    relabel: Annotated[Path | None, typer.Option(help="CSV of faces to label anew, from the Data page.")] = None,
+    show_recipes: Annotated[bool, typer.Option("--list", help="List the recipes, what they gave, and stop.")] = False,
 ) -> None:
     """Train a facial-expression classifier; its checkpoints and curves are kept as a run."""
     if show_recipes:
-        typer.echo("\n".join(recipe_names()))
+        typer.echo(table([recipe_row(name) for name in recipe_names()]))
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill ends like Ctrl-C: as "stopped"
     try:
@@ -61,19 +66,19 @@ def main(
         run = find_run(resume, runs) if resume else None
         config = run.extended(overrides) if run else load_recipe(recipe, overrides)
         faces = open_data(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
+        faces, curation = apply_curation(faces, exclude, relabel)
         faces = split_validation(faces, config.validation_fraction, config.seed)
-        run = run or new_run(runs, name, config, faces, device)
-        count = len(faces.split("train"))
-        typer.echo(f"{run.name}: {faces.name}, {count:,} training faces. Watch it: streamlit run dashboard/Home.py")
-        stopped = train(config, faces, run, device, resume=bool(resume))
+        run, stopped = train(config, faces, run, runs, name, device, curation)
     except FerError as error:
         raise SystemExit(f"Error: {error}") from None
     except OSError as error:  # a full disk, a folder that may not be written
         raise SystemExit(f"Error: {error.filename or runs}: {error.strerror}.") from None
+    if run is None:  # a process that follows another
+        return
     typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")
     typer.echo("Open it with: streamlit run dashboard/Home.py")
     if run.status().state == "stopped":
-        where = given(data=data, runs=None if runs == CHECKPOINTS else runs)
+        where = given(data=data, runs=None if runs == CHECKPOINTS else runs, exclude=exclude, relabel=relabel)
         options = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in where.items())
         typer.echo(f"Go on with: python train.py --resume {run.name}{options}")
     if stopped:
@@ -93,22 +98,52 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
     return {key.strip().replace("-", "_"): value.strip() for key, value in (text.split("=", 1) for text in settings)}
 
 
-def new_run(runs: Path, name: str | None, config: TrainConfig, faces: FaceDataset, device: str) -> Run:
-    from fer_core.training import run_info
+def train(
+    config: TrainConfig,
+    faces: FaceDataset,
+    resumed: Run | None,
+    runs: Path,
+    name: str | None,
+    device: str,
+    curation: dict[str, Any],
+) -> tuple[Run | None, bool]:
+    """fit() under a progress bar; Ctrl-C stops after the current step. Returns the run, None in a process that follows
+    the leading one under torchrun, and whether Ctrl-C stopped it."""
+    from fer_core.team import team_of_torchrun
+    from fer_core.training import fit, run_info
 
-    return create_run(runs, name or free_name(runs, config.recipe), run_info(config, faces, device))
+    with team_of_torchrun() as team:
+        run = resumed
+        if run is None and team.leads:
+            info = run_info(config, faces, device) | ({"curation": curation} if curation else {})
+            run = create_run(runs, name or free_name(runs, config.recipe), info)
+        run = Run(Path(team.told(str(run.path) if run else "")))
+        if not team.leads:
+            fit(config, faces, run, device, resume=resumed is not None, team=team)
+            return None, False
+        count = len(faces.split("train"))
+        typer.echo(f"{run.name}: {faces.name}, {count:,} training faces. Watch it: streamlit run dashboard/Home.py")
+        try:
+            with Bar() as bar:
+                fit(config, faces, run, device, report=bar.show, resume=resumed is not None, team=team)
+        except KeyboardInterrupt:
+            return run, True
+    return run, False
 
 
-def train(config: TrainConfig, faces: FaceDataset, run: Run, device: str, resume: bool) -> bool:
-    """fit() under a progress bar; Ctrl-C stops after the current step, and True is returned."""
-    from fer_core.training import fit
-
-    try:
-        with Bar() as bar:
-            fit(config, faces, run, device, report=bar.show, resume=resume)
-    except KeyboardInterrupt:
-        return True
-    return False
+def recipe_row(name: str) -> dict[str, str]:
+    """A recipe as --list shows it."""
+    config, measured = load_recipe(name), recipe_result(name)
+    share = Share(measured["right"], measured["n"]) if measured else None
+    return {
+        "Recipe": name,
+        "Model": config.model,
+        "Epochs": str(config.epochs),
+        "Accuracy (95 % interval)": str(share or "not measured"),
+        "On": measured.get("on", ""),
+        "Time": measured.get("time", ""),
+        "Size": measured.get("size", ""),
+    }
 
 
 class Bar:

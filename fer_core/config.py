@@ -136,6 +136,12 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
+def recipe_result(name: str) -> dict[str, Any]:
+    """What a recipe that ships gave when it was measured: right of n faces, on, time, size; empty before that."""
+    measured = tomllib.loads((RECIPES / f"{name}.toml").read_text(encoding="utf-8")).get("measured", {})
+    return dict(measured)
+
+
 def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> TrainConfig:
     """A recipe by name, or a TOML file by its path, with `overrides` (values, or text as typed) laid over it.
 
@@ -150,6 +156,7 @@ def load_recipe(name: str, overrides: dict[str, Any] | None = None) -> TrainConf
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    values.pop("measured", None)
     return make_config({"recipe": path.stem, **values}, overrides)
 
 

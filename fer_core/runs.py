@@ -4,6 +4,7 @@
     metrics.jsonl              a line an epoch and split, and a line every few steps; a torn last line is skipped
     epoch-NNN.safetensors      weights of a kept epoch; how to rebuild the model stands in the header
     predictions-<split>.npz    probabilities float16 (epochs, N, 7) of the kept epochs
+    calibration.json           temperatures fitted on held-out faces, see fer_core.calibration
     state.safetensors          optimiser and full-precision weights: where a killed run goes on
     status.json                running, finished, stopped or failed; heartbeat; last error
 
@@ -125,7 +126,25 @@ class Run:
         """The data with the validation faces that the run held out, where it was trained on these very faces. Other
         data keeps the splits that it has: faces drawn from it might be among those that the run learned from."""
         split = split_validation(dataset, self.config.validation_fraction, self.config.seed)
-        return split if split.fingerprint == self.info.get("data", {}).get("fingerprint") else dataset
+        return split if self.began_with(split) else dataset
+
+    @property
+    def data_fingerprint(self) -> str:
+        """Of the faces, labels and splits that the run was trained and scored on; "" where it did not note it."""
+        return str(self.info.get("data", {}).get("fingerprint", ""))
+
+    def began_with(self, dataset: FaceDataset) -> bool:
+        """Are these the faces, labels and splits that the run was trained and scored on?"""
+        return dataset.fingerprint == self.data_fingerprint
+
+    def training_faces(self, dataset: FaceDataset) -> FaceDataset | None:
+        """The labelled faces that the run learned from; None where `dataset` is not the data that it was trained on."""
+        split = self.split_as_in_training(dataset)
+        return split.split("train").labelled() if self.began_with(split) else None
+
+    def write_text(self, name: str, text: str) -> None:
+        """A file of the run, in place at once or not at all. Raises OSError."""
+        _write_text(self.path / name, text)
 
     # -- metrics ------------------------------------------------------------------------------------------------------
 
@@ -200,20 +219,23 @@ class Run:
         }
         write_tensors(self.checkpoint_path(epoch), weights, header)
 
+    def require_epoch(self, epoch: int | None = None) -> int:
+        """An epoch whose checkpoint is there: this one, or the best kept one for None. Raises CheckpointError."""
+        epoch = self.best_epoch() if epoch is None else epoch
+        if epoch is None:
+            raise CheckpointError(f"{self.path} holds no checkpoint yet; train it for at least one epoch.")
+        if not self.checkpoint_path(epoch).exists():
+            kept = ", ".join(map(str, self.epochs())) or "none"
+            raise CheckpointError(f"{self.name} kept no checkpoint of epoch {epoch}; the epochs kept are: {kept}.")
+        return epoch
+
     def load_checkpoint(self, epoch: int | None = None) -> Checkpoint:
         """The weights of an epoch (the best kept one for None) in a model built for them.
 
         Raises CheckpointError if there is no such epoch, or its file is truncated, no safetensors file, from a newer
         format or of another architecture.
         """
-        epoch = self.best_epoch() if epoch is None else epoch
-        if epoch is None:
-            raise CheckpointError(f"{self.path} holds no checkpoint yet; train it for at least one epoch.")
-        path = self.checkpoint_path(epoch)
-        if not path.exists():
-            kept = ", ".join(map(str, self.epochs())) or "none"
-            raise CheckpointError(f"{self.name} kept no checkpoint of epoch {epoch}; the epochs kept are: {kept}.")
-        return load_checkpoint_file(path)
+        return load_checkpoint_file(self.checkpoint_path(self.require_epoch(epoch)))
 
     # -- predictions --------------------------------------------------------------------------------------------------
 
@@ -290,12 +312,12 @@ class Run:
                 self.write_status("running", progress=progress)
                 last = time.monotonic()
             if stop.exists():
-                raise _StopRequestedError
+                raise StopRequestedError
 
         try:
             yield beat
             self.write_status("finished")
-        except _StopRequestedError:
+        except StopRequestedError:
             self.write_status("stopped")
         except KeyboardInterrupt:
             self.write_status("stopped")
@@ -307,8 +329,8 @@ class Run:
             stop.unlink(missing_ok=True)
 
 
-class _StopRequestedError(Exception):
-    """Somebody asked the training to stop; never leaves `Run.training`."""
+class StopRequestedError(Exception):
+    """Somebody asked the training to stop; it never leaves `Run.training`."""
 
 
 METRIC_COLUMNS = ["kind", "epoch", "step", "split", "loss", "accuracy", "n", "lr", "seconds", "confusion"]

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fer_core.config import TrainConfig, parse_keep
 from fer_core.data import FaceDataset
 from fer_core.data.augment import Augment, Mix
+from fer_core.data.keys import face_keys
 from fer_core.dynamics import DynamicsRecorder
 from fer_core.errors import ConfigError, DataError, RunError
 from fer_core.evaluation import Evaluation, evaluate
@@ -34,9 +35,12 @@ from fer_core.muon import Muon
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Run, read_tensors, restored, stored, write_tensors
 from fer_core.soft_labels import read_soft_labels
+from fer_core.team import Team
 
 SECONDS_BETWEEN_RECORDS = 1.0  # within an epoch; a fast epoch has one at its end only
 FACES_TO_START_FROM = 4_000  # whose patches a whitening layer is made of
+LARGEST_COPY = 1 << 30  # bytes of faces that are copied to memory, or to the GPU's
+ALONE = Team()
 TRAIN_ON_FEWEST = 2  # a batch-norm layer has no variance over a single face
 
 
@@ -65,6 +69,7 @@ def fit(
     device: str = "auto",
     report: Report | None = None,
     resume: bool = False,
+    team: Team = ALONE,
 ) -> None:
     """Train `config` on the dataset's train split, score its validation split after each epoch, and keep all in `run`.
 
@@ -75,67 +80,89 @@ def fit(
     train, validation = labelled_split(dataset, "train"), labelled_split(dataset, "validation")
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(config.seed)
-    learner = Learner(config, target)
-    judge = create_model(config.model, config.model_args).eval().to(target, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = Learner(config, target, team)
     batches = Batches(config, train, target)
     learner.initialise(batches)
     if resume:
         require_resumable(run, dataset)
 
-    with run.training() as beat:
+    with team.training(run) as beat:
         first_epoch = _resume(run, learner) if resume else 1
-        dynamics = DynamicsRecorder(run.path, batches.faces.images, done=first_epoch - 1)
-        learner.save(run, first_epoch - 1)  # a run has a state to go on from before it has a checkpoint
-        clock = _Clock(config, batches, first_epoch, report)
+        journal = Journal(run, batches, validation, first_epoch, report) if team.leads else None
+        if journal:
+            learner.save(run, first_epoch - 1)  # a run has a state to go on from before it has a checkpoint
         for epoch in range(first_epoch, config.epochs + 1):
-            began = time.monotonic()
             seed_epoch(config.seed, epoch)
-            totals = torch.zeros(2, device=target)  # summed loss, right answers
-            seen = 0
             for step, batch in enumerate(batches.of_epoch(epoch), start=1):
                 lr = learning_rate(config, epoch, step, batches.steps)
                 loss, logits = learner.step(batch.faces, batch.targets, lr)
                 learner.average((epoch - 1) * batches.steps + step)
-                if not batch.mixed:
-                    dynamics.add(batch.rows, logits, batch.emotions)
-                right = (logits.argmax(dim=1) == batch.emotions).sum()
-                totals += torch.stack([loss * len(logits), right])
-                seen += len(logits)
-                beat()
-                if clock.is_due() or step == batches.steps:
-                    mean_loss, accuracy = (totals / seen).tolist()
-                    _require_finite(mean_loss, epoch, step)
-                    position = {"epoch": epoch, "step": (epoch - 1) * batches.steps + step, "split": "train"}
-                    score = {"loss": mean_loss, "accuracy": accuracy, "n": seen, "lr": lr}
-                    run.append_metrics(kind="step", **position, **score)
-                    beat(asdict(clock.tick(epoch, step, mean_loss, accuracy)))
-            run.append_metrics(kind="epoch", **position, **score, seconds=time.monotonic() - began)
-            dynamics.end_epoch()
+                beat(journal.after_step(epoch, step, batch, loss, logits, lr) if journal else None)
+            if journal:
+                journal.after_epoch(epoch, learner.weights(), beat if team.size == 1 else None)
+                learner.save(run, epoch)  # from here on a resumed run goes on with the next epoch
+                run.keep(epochs_to_keep(config.keep_epochs, run))
 
-            # What is scored is what is saved: the weights as the checkpoint holds them, computed in full precision.
-            weights = stored(learner.weights())
-            judge.load_state_dict(restored(weights))
-            began = time.monotonic()
-            probabilities = predict_probabilities(
-                judge, batches.preprocess, validation.images, target, report=lambda _: beat()
-            )
-            result = evaluate(
-                probabilities, validation.emotions, run=run.name, epoch=epoch, data=dataset.name, split="validation"
-            )
-            _require_finite(result.loss, epoch, step)
-            clock.validation_accuracy = result.accuracy.value
-            run.save_checkpoint(epoch, weights, batches.preprocess, _scores(result))
-            run.save_predictions(epoch, probabilities, "validation", validation.fingerprint)
-            run.append_metrics(
-                kind="epoch",
-                epoch=epoch,
-                step=epoch * batches.steps,
-                **_scores(result),
-                confusion=result.confusion.tolist(),
-                seconds=time.monotonic() - began,
-            )
-            learner.save(run, epoch)  # from here on a resumed run goes on with the next epoch
-            run.keep(epochs_to_keep(config.keep_epochs, run))
+
+class Journal:
+    """What a training writes into its run: scores within and after each epoch, checkpoints, what was learned when."""
+
+    def __init__(
+        self, run: Run, batches: Batches, validation: FaceDataset, first_epoch: int, report: Report | None
+    ) -> None:
+        config, device = batches.config, batches.device
+        self.run, self.batches, self.validation = run, batches, validation
+        self.judge = create_model(config.model, config.model_args).eval()
+        self.judge.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.dynamics = DynamicsRecorder(run.path, batches.faces.images, done=first_epoch - 1)
+        self.clock = _Clock(config, batches, first_epoch, report)
+        self.began = time.monotonic()
+        self.totals = torch.zeros(2, device=device)  # summed loss, right answers
+        self.seen = 0
+
+    def after_step(
+        self, epoch: int, step: int, batch: Batch, loss: Tensor, logits: Tensor, lr: float
+    ) -> dict[str, Any] | None:
+        """Count a step; once a second and at the epoch's end add a line and return the progress."""
+        if not batch.mixed:
+            self.dynamics.add(batch.rows, logits, batch.emotions)
+        right = (logits.argmax(dim=1) == batch.emotions).sum()
+        self.totals += torch.stack([loss * len(logits), right])
+        self.seen += len(logits)
+        ends = step == self.batches.steps
+        if not (self.clock.is_due() or ends):
+            return None
+        mean_loss, accuracy = (self.totals / self.seen).tolist()
+        _require_finite(mean_loss, epoch, step)
+        line = {"epoch": epoch, "step": (epoch - 1) * self.batches.steps + step, "split": "train"}
+        line |= {"loss": mean_loss, "accuracy": accuracy, "n": self.seen, "lr": lr}
+        self.run.append_metrics(kind="step", **line)
+        progress = asdict(self.clock.tick(epoch, step, mean_loss, accuracy))
+        if ends:
+            self.run.append_metrics(kind="epoch", **line, seconds=time.monotonic() - self.began)
+            self.dynamics.end_epoch()
+        return progress
+
+    def after_epoch(self, epoch: int, weights: dict[str, Tensor], beat: Callable[[], None] | None) -> None:
+        """Score the validation faces with the weights, and keep both."""
+        # What is scored is what is saved: the weights as the checkpoint holds them, computed in full precision.
+        weights = stored(weights)
+        self.judge.load_state_dict(restored(weights))
+        began = time.monotonic()
+        preprocess, faces, run = self.batches.preprocess, self.validation, self.run
+        probabilities = predict_probabilities(
+            self.judge, preprocess, faces.images, self.totals.device, report=(lambda _: beat()) if beat else None
+        )
+        result = evaluate(probabilities, faces.emotions, run=run.name, epoch=epoch, data=faces.name, split="validation")
+        _require_finite(result.loss, epoch, self.batches.steps)
+        self.clock.validation_accuracy = result.accuracy.value
+        run.save_checkpoint(epoch, weights, preprocess, _scores(result))
+        run.save_predictions(epoch, probabilities, "validation", faces.fingerprint)
+        line = {"epoch": epoch, "step": epoch * self.batches.steps, **_scores(result)}
+        line |= {"confusion": result.confusion.tolist(), "seconds": time.monotonic() - began}
+        run.append_metrics(kind="epoch", **line)
+        self.began, self.seen = time.monotonic(), 0
+        self.totals.zero_()
 
 
 def _scores(result: Evaluation) -> dict[str, Any]:
@@ -145,18 +172,20 @@ def _scores(result: Evaluation) -> dict[str, Any]:
 class Learner:
     """The network and its optimiser: one call a step, and a file to go on from."""
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, device: torch.device, team: Team = ALONE) -> None:
         self.config = config
         self.device = device
+        self.team = team
         model = create_model(config.model, config.model_args).train()
         self.model: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = team.wrap(self.model)
         self.optimizer = make_optimizer(config, self.model)
         self.averaged = {name: t.clone() for name, t in self._floats().items()} if config.average else {}
 
     def initialise(self, batches: Batches) -> None:
         """Let a model that takes some of its weights from faces see the first of them."""
         if isinstance(self.model, EmotionNet):
-            self.model.initialise(batches.preprocess.normalize(batches.pixels[:FACES_TO_START_FROM]))
+            self.model.initialise(batches.inputs(torch.arange(min(len(batches.faces), FACES_TO_START_FROM))))
             self.averaged |= {name: self._floats()[name].clone() for name in self.averaged}
 
     def step(self, faces: Tensor, targets: Tensor, lr: float) -> tuple[Tensor, Tensor]:
@@ -164,14 +193,17 @@ class Learner:
         the logits (B, 7)."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        share = self.team.share
         with autocast(self.config.precision, self.device):
-            logits = self.model(faces)
+            logits = self.network(faces[share])
         logits = logits.float()
-        loss = F.cross_entropy(logits, targets)
+        # The team averages gradients: shares of different sizes count by their size.
+        loss = F.cross_entropy(logits, targets[share], reduction="sum") * (self.team.size / len(faces))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return loss.detach(), logits.detach()
+        logits = self.team.gathered(logits.detach(), len(faces))
+        return F.cross_entropy(logits, targets), logits
 
     def average(self, step: int) -> None:
         """Let the moving average follow, after step `step` of the training: the fewer there were, the faster."""
@@ -237,7 +269,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The training faces in memory as uint8; shuffled, normalised and augmented batch by batch on the device."""
+    """The training faces as uint8; shuffled, normalised and augmented batch by batch on the device."""
 
     def __init__(self, config: TrainConfig, faces: FaceDataset, device: torch.device) -> None:
         self.preprocess = Preprocess(equalize=config.equalize)
@@ -251,7 +283,10 @@ class Batches:
             rows = rows_worth_learning(faces)
             faces, targets = faces.subset(rows), targets[rows]
         self.faces = faces
-        self.pixels = torch.from_numpy(np.array(self.preprocess.pixels(faces.images))).to(device)
+        self.device = device
+        self.pixels = None  # too many to keep a copy of: each batch is read where the data set has it, be it on a disk
+        if faces.images.nbytes <= LARGEST_COPY:
+            self.pixels = torch.from_numpy(np.array(self.preprocess.pixels(faces.images))).to(device)
         self.emotions = torch.from_numpy(faces.emotions.astype(np.int64)).to(device)
         self.targets = torch.from_numpy(targets).to(device)
         # A last batch of a single face would break batch norm: it joins the one before.
@@ -259,6 +294,12 @@ class Batches:
         self.edges = [*range(0, n, config.batch_size), n]
         if len(self.edges) > 2 and n - self.edges[-2] < TRAIN_ON_FEWEST:
             del self.edges[-2]
+
+    def inputs(self, rows: Tensor) -> Tensor:
+        """The normalised faces of these rows, float32 (B, 1, 48, 48), on the device."""
+        if self.pixels is not None:
+            return self.preprocess.normalize(self.pixels[rows])
+        return self.preprocess(self.faces.images[rows.cpu().numpy()]).to(self.device)
 
     @property
     def steps(self) -> int:
@@ -268,10 +309,10 @@ class Batches:
     def of_epoch(self, epoch: int) -> Iterator[Batch]:
         """All faces once, in the order of this epoch."""
         generator = torch.Generator().manual_seed(epoch_seed(self.config.seed, epoch))
-        order = torch.randperm(len(self.pixels), generator=generator).to(self.pixels.device)
+        order = torch.randperm(len(self.faces), generator=generator).to(self.device)
         for start, end in zip(self.edges, self.edges[1:], strict=False):
             rows = order[start:end]
-            faces = self.augment(self.preprocess.normalize(self.pixels[rows]), generator)
+            faces = self.augment(self.inputs(rows), generator)
             mixed, targets = self.mix(faces, self.targets[rows], generator)
             shown = mixed.contiguous(memory_format=torch.channels_last)
             yield Batch(shown, targets, self.emotions[rows], rows, mixed is not faces)
@@ -364,12 +405,11 @@ def labelled_split(dataset: FaceDataset, split: str) -> FaceDataset:
 def rows_worth_learning(faces: FaceDataset) -> np.ndarray:
     """Positions of the faces that stand for all that equal them pixel for pixel, without those whose labels conflict
     and those of a single gray level."""
-    flat = np.ascontiguousarray(faces.images).reshape(len(faces), -1)
-    _, first, group = np.unique(flat.view(f"V{flat.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+    _, first, group = np.unique(face_keys(faces.images), return_index=True, return_inverse=True)
     agree = np.ones(len(first), bool)
     agree[group[faces.emotions != faces.emotions[first][group]]] = False
-    kept: np.ndarray = first[agree & (np.ptp(flat[first], axis=1) > 0)]
-    return np.sort(kept)
+    kept = first[agree & (np.ptp(faces.images[first], axis=(1, 2)) > 0)]
+    return np.asarray(np.sort(kept))
 
 
 def epochs_to_keep(keep: str, run: Run) -> list[int]:
@@ -398,9 +438,10 @@ def require_resumable(run: Run, dataset: FaceDataset) -> None:
 def _resume(run: Run, learner: Learner) -> int:
     """Bring learner and run back to the last whole epoch; returns the epoch to go on with."""
     epoch = learner.load(run) if _state_file(run).exists() else 0
-    run.rewind(epoch)
-    run.set_config(learner.config)
-    run.keep(epochs_to_keep(learner.config.keep_epochs, run))
+    if learner.team.leads:
+        run.rewind(epoch)
+        run.set_config(learner.config)
+        run.keep(epochs_to_keep(learner.config.keep_epochs, run))
     return epoch + 1
 
 
@@ -439,7 +480,7 @@ class _Clock:
             loss=loss,
             accuracy=accuracy,
             validation_accuracy=self.validation_accuracy,
-            images_per_second=done * len(self.batches.pixels) / self.batches.steps / spent,
+            images_per_second=done * len(self.batches.faces) / self.batches.steps / spent,
             eta_seconds=left * spent / done,
         )
         if self.report:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from fer_core.config import recipe_names
 from fer_core.data import FaceDataset
+from fer_core.data.keys import face_keys, key_text
 from fer_core.runs import Run
 
 ROOT = Path(__file__).parent.parent
@@ -76,7 +77,11 @@ def error(result: Result) -> str:
 def test_the_recipes_are_listed(call: Any) -> None:
     result = call("--list")
     assert result.exit_code == 0
-    assert result.output.split() == recipe_names()
+    lines = result.output.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == recipe_names()
+    report = next(line for line in lines if line.startswith("report-resnet"))
+    assert "64.1% (62.5% to 65.6%, n = 3,589)" in report  # 2,300 right
+    assert "62 min" in report
 
 
 @pytest.mark.parametrize(
@@ -125,6 +130,27 @@ def test_a_training_says_where_the_run_is_and_how_to_open_it(call: Any, tmp_path
     assert run.metrics()["epoch"].nunique() == 2
     assert call("report-resnet", "--epochs", "1", *SMALL).exit_code == 0
     assert Run(tmp_path / "runs" / "report-resnet-2").epochs() == [1]
+
+
+def test_faces_that_a_person_decided_on_are_left_out_or_labelled_anew(
+    call: Any, tmp_path: Path, faces: FaceDataset
+) -> None:
+    """The CSV is that of the labelled faces in order, so row i of it is face i."""
+    keys = [key_text(key) for key in face_keys(faces.images[:8])]
+    drop, anew = tmp_path / "drop.csv", tmp_path / "anew.csv"
+    drop.write_text("face\n" + "\n".join(keys[:5]) + "\n")
+    anew.write_text("face,emotion\n" + "".join(f"{key},Happy\n" for key in keys[5:8]))
+    curated = ["--exclude", str(drop), "--relabel", str(anew)]
+    assert call("report-resnet", "--epochs", "1", "--name", "mine", *curated, *SMALL).exit_code == 0
+    run = Run(tmp_path / "runs" / "mine")
+    assert sum(run.info["data"]["counts"].values()) == 112 - 5
+    assert run.info["curation"]["exclude"]["n"] == 5
+    assert run.info["curation"]["relabel"]["n"] == 3
+    assert run.info["curation"]["relabel"]["file"] == "anew.csv"
+    assert "mine was begun on other data" in error(call("--resume", "mine", "--epochs", "2"))
+    assert call("--resume", "mine", "--epochs", "2", *curated).exit_code == 0
+    drop.write_text("face\n0123456789abcdefg\n")
+    assert "drop.csv, line 2" in error(call("--exclude", str(drop)))
 
 
 def test_a_run_is_resumed_with_more_epochs_and_nothing_else(call: Any, tmp_path: Path) -> None:

@@ -224,8 +224,25 @@ def test_no_batch_holds_a_single_face(faces: FaceDataset, tiny: Any, n: int, siz
 
 def test_equalisation_is_done_once_for_all_faces(faces: FaceDataset, tiny: Any) -> None:
     plain, equalized = (Batches(tiny(equalize=on), faces, CPU).pixels for on in (False, True))
+    assert plain is not None
+    assert equalized is not None
     assert torch.equal(plain, torch.from_numpy(faces.images))
     assert equalized.float().std() > plain.float().std()
+
+
+def test_faces_too_many_for_a_copy_are_read_batch_by_batch(
+    faces: FaceDataset, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "faces.npy", faces.images)
+    on_disk = replace(faces, images=np.load(tmp_path / "faces.npy", mmap_mode="r"))
+    config = tiny(equalize=True, flip=True)
+    copied = list(Batches(config, faces, CPU).of_epoch(2))
+    monkeypatch.setattr(training, "LARGEST_COPY", 1000)
+    batches = Batches(config, on_disk, CPU)
+    assert batches.pixels is None
+    for one, other in zip(copied, batches.of_epoch(2), strict=True):
+        assert torch.equal(one.faces, other.faces)
+        assert torch.equal(one.rows, other.rows)
 
 
 def test_seeds_of_epochs_do_not_collide() -> None:

@@ -6,9 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import charts, state
-from fer_core.config import load_recipe, recipe_names
+from fer_core.config import load_recipe, recipe_names, recipe_result
 from fer_core.data.load import DEMO_FACES
 from fer_core.errors import FerError
+from fer_core.evaluation import Share
 from fer_core.launch import is_alive, read_log, resume_training, start_training
 from fer_core.runs import Run, Status
 
@@ -197,7 +198,7 @@ for run in state.runs():
 with st.expander("Start a training", icon=":material/play_arrow:", expanded=not watched):
     sources = [str(path) for path in [state.data_path()] if path] + [state.DEMO]
     recipes = recipe_names()
-    preferred = "demo" if state.faces().is_demo and "demo" in recipes else "report-resnet"
+    preferred = "demo" if state.faces().is_demo and "demo" in recipes else "fast"
     with st.container(horizontal=True):
         recipe = st.selectbox("Recipe", recipes, index=recipes.index(preferred), key="recipe", width=160)
         st.selectbox(
@@ -219,6 +220,8 @@ with st.expander("Start a training", icon=":material/play_arrow:", expanded=not 
             help="The same seed on the same machine gives the same weights",
         )
         st.text_input("Name", key="run name", placeholder=f"{recipe}, numbered", width=170)
+    if measured := recipe_result(recipe):
+        st.caption(f"Measured: {Share(measured['right'], measured['n'])} on {measured['on']}, in {measured['time']}.")
     st.button("Start", type="primary", icon=":material/play_arrow:", on_click=begin)
     if state.get("refused"):
         st.error(state.get("refused"), icon=":material/error:")

@@ -20,7 +20,7 @@ from fer_core.commands.common import (
     load_predictor,
     predict_faces,
 )
-from fer_core.data import FaceDataset, LoadOptions
+from fer_core.data import LoadOptions
 from fer_core.errors import DataError
 from fer_core.runs import CHECKPOINTS
 from fer_core.soft_labels import write_soft_labels
@@ -36,15 +36,15 @@ def soften_labels(
 ) -> None:
     """Write what checkpoints say of the training faces; train on it with: train.py --set soft_labels=FILE"""
     faces = load_faces(data, LoadOptions())
-    said: list[np.ndarray] = []
-    splits: list[FaceDataset] = []
-    for checkpoint in checkpoints:
-        run, predictor = load_predictor(checkpoint, runs, device)
-        splits.append(labelled_faces(run.split_as_in_training(faces), "train"))
-        if splits[-1].fingerprint != splits[0].fingerprint:
-            raise DataError(f"{run.name} learned from other faces than {checkpoints[0]}; average runs that share them.")
-        prediction = predict_faces(predictor, splits[0].images, tta)
-        typer.echo(f"{checkpoint_title(prediction)}, on the {len(splits[0]):,} training faces of {data_title(faces)}")
-        said.append(prediction.probabilities)
-    write_soft_labels(out, np.mean(said, axis=0), splits[0])
+    loaded = [load_predictor(checkpoint, runs, device) for checkpoint in checkpoints]
+    splits = [labelled_faces(run.split_as_in_training(faces), "train") for run, _ in loaded]
+    for checkpoint, split in zip(checkpoints, splits, strict=True):
+        if split.fingerprint != splits[0].fingerprint:
+            raise DataError(
+                f"{checkpoint} learned from other faces than {checkpoints[0]}; average runs that share them."
+            )
+    said = [predict_faces(predictor, splits[0].images, tta) for _, predictor in loaded]
+    write_soft_labels(out, np.mean([prediction.probabilities for prediction in said], axis=0), splits[0])
+    typer.echo(f"The {len(splits[0]):,} training faces of {data_title(faces)}, averaged with equal weights over:")
+    typer.echo("\n".join(checkpoint_title(prediction) for prediction in said))
     typer.echo(f"Wrote {out}. Train on it with: python train.py RECIPE --set soft_labels={out}")
