@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from fer_core.calibration import BINS, Reliability
 from fer_core.evaluation import Evaluation, Share
 from fer_core.labels import COLORS, EMOTIONS
 
@@ -88,9 +89,15 @@ def probability_history(epochs: Sequence[int], probabilities: np.ndarray, truth:
     return (lines + rule).properties(height=190)
 
 
-def confusion(evaluation: Evaluation, shares: bool, chosen: tuple[int, int] | None, key: str) -> Chart:
+def confusion(
+    evaluation: Evaluation,
+    shares: bool,
+    chosen: tuple[int, int] | None,
+    key: str,
+    titles: tuple[str, str] = ("True", "Predicted"),
+) -> Chart:
     """The 7x7 matrix, rows true and columns predicted, as counts or as shares of the row; a cell can be clicked: the
-    selection is called `key` and holds "true" and "predicted"."""
+    selection is called `key` and holds "true" and "predicted". `titles` of rows and columns, where they are others."""
     counts, row_shares = evaluation.confusion, evaluation.row_shares
     rows = [
         {
@@ -112,15 +119,15 @@ def confusion(evaluation: Evaluation, shares: bool, chosen: tuple[int, int] | No
         x=alt.X(
             "predicted:N",
             sort=EMOTIONS,
-            title="Predicted",
+            title=titles[1],
             axis=alt.Axis(orient="top", labelAngle=0, labelFlush=False, ticks=False, domain=False),
         ),
-        y=alt.Y("true:N", sort=EMOTIONS, title="True", axis=alt.Axis(labelFlush=False, ticks=False, domain=False)),
+        y=alt.Y("true:N", sort=EMOTIONS, title=titles[0], axis=alt.Axis(labelFlush=False, ticks=False, domain=False)),
         tooltip=[
-            alt.Tooltip("true:N", title="True"),
-            alt.Tooltip("predicted:N", title="Predicted"),
+            alt.Tooltip("true:N", title=titles[0]),
+            alt.Tooltip("predicted:N", title=titles[1]),
             alt.Tooltip("faces:Q", title="Faces", format=","),
-            alt.Tooltip("share:Q", title="Share of the true emotion", format=".1%"),
+            alt.Tooltip("share:Q", title="Share of the row", format=".1%"),
         ],
     )
     cells = (
@@ -191,6 +198,81 @@ def label_accuracy(shares: Mapping[str, Mapping[str, Share]]) -> Chart:
             "checkpoint:N", scale=alt.Scale(domain=names, range=["circle", "diamond"]), sort=names, legend=None
         )
     return (interval + points.encode(**encoded)).properties(height=alt.Step(44 if single else 22))
+
+
+def reliability(shown: Mapping[str, Reliability]) -> tuple[Chart, Chart]:
+    """Accuracy against confidence by bins for one or two answers, {name: Reliability}, the diagonal where both are
+    equal; and, to be shown below it, how many faces fall into each bin."""
+    names, width = list(shown), 1 / BINS
+    rows = [
+        {
+            "answer": name,
+            "confidence": sure,
+            "accuracy": share.value,
+            "low": share.interval[0],
+            "high": share.interval[1],
+            "faces": share.n,
+            "from": b * width,
+            "to": (b + 1) * width,
+            "left": (b + k / len(names)) * width,
+            "right": (b + (k + 1) / len(names)) * width,
+            "none": 0,
+        }
+        for k, (name, bins) in enumerate(shown.items())
+        for b, (n, hits, sure) in enumerate(zip(bins.n, bins.hits, bins.confidence, strict=True))
+        if n
+        for share in [Share(hits, n)]
+    ]
+    table = pd.DataFrame(rows)
+    scale = alt.Scale(domain=[0, 1])
+    extent: Any = {"minExtent": 42, "maxExtent": 42}  # one chart stands below the other: their bins must, too
+    colors = alt.Scale(domain=names, range=["#E69F00" if _is_dark() else "#D55E00", _accent()][: len(names)])
+    legend = alt.Legend(orient="top", title=None) if len(names) > 1 else None
+    color = alt.Color("answer:N", scale=colors, sort=names, legend=legend)
+    base = alt.Chart(table).encode(
+        color=color,
+        tooltip=[
+            alt.Tooltip("answer:N", title="Answer"),
+            alt.Tooltip("confidence:Q", title="Mean confidence", format=".1%"),
+            alt.Tooltip("accuracy:Q", title="Accuracy", format=".1%"),
+            alt.Tooltip("low:Q", title="From (95%)", format=".1%"),
+            alt.Tooltip("high:Q", title="To (95%)", format=".1%"),
+            alt.Tooltip("faces:Q", title="Faces", format=","),
+        ],
+    )
+    title = "Confidence (largest probability)"
+    x = alt.X("confidence:Q", title=title, scale=scale, axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y("accuracy:Q", title="Accuracy", scale=scale, axis=alt.Axis(format="%", tickCount=5, **extent))
+    ends = pd.DataFrame({"confidence": [0.0, 1.0], "accuracy": [0.0, 1.0]})
+    diagonal = alt.Chart(ends).mark_line(color=_ink(), strokeDash=[4, 4], opacity=0.6).encode(x=x, y=y)
+    intervals = base.mark_rule(opacity=0.45, strokeWidth=2).encode(x=x, y=alt.Y("low:Q", title="Accuracy"), y2="high:Q")
+    lines = base.mark_line(strokeWidth=1.5, opacity=0.6).encode(x=x, y=y)
+    forms = alt.Scale(domain=names, range=["circle", "diamond"][: len(names)])
+    points = base.mark_point(filled=True, opacity=1).encode(
+        x=x,
+        y=y,
+        shape=alt.Shape("answer:N", scale=forms, sort=names, legend=None),
+        size=alt.Size("faces:Q", scale=alt.Scale(range=[12, 150]), legend=None),
+    )
+    bars = (
+        alt.Chart(table)
+        .mark_rect(opacity=0.75)
+        .encode(
+            x=alt.X("left:Q", scale=scale, axis=None),
+            x2="right:Q",
+            y=alt.Y("faces:Q", title="Faces", axis=alt.Axis(tickCount=2, grid=False, format=",d", **extent)),
+            y2="none:Q",
+            color=alt.Color("answer:N", scale=colors, sort=names, legend=None),
+            tooltip=[
+                alt.Tooltip("answer:N", title="Answer"),
+                alt.Tooltip("from:Q", title="Confidence over", format=".0%"),
+                alt.Tooltip("to:Q", title="Up to", format=".0%"),
+                alt.Tooltip("faces:Q", title="Faces", format=","),
+            ],
+        )
+        .properties(height=70)
+    )
+    return (diagonal + intervals + lines + points).properties(height=310), bars
 
 
 def curves(lines: Sequence[tuple[str, str, pd.DataFrame]], measure: str) -> go.Figure:

@@ -23,6 +23,7 @@ import streamlit as st
 
 from dashboard.progress import progress
 from fer_core.data import FaceDataset, demo_faces, load_dataset, locate_data
+from fer_core.data.leaks import seen_in_training
 from fer_core.errors import DataError, FerError, RunError
 from fer_core.evaluation import Evaluation, evaluate
 from fer_core.predictions import known_probabilities, split_probabilities
@@ -119,13 +120,18 @@ def _stamp(path: Path) -> int:
 def faces() -> FaceDataset:
     """The chosen data set, split as the chosen run split it. Where the user's own cannot be read, the demo faces;
     `data_problem` says why."""
-    path = data_path()
-    is_demo = path is None or st.session_state.get("data") == DEMO or data_problem()
-    whole, chosen = _demo() if is_demo or path is None else _load(path), choice()
+    whole, chosen = _as_opened(), choice()
     if chosen is None:
         return whole
     key = ("as split", str(chosen.run.path), _stamp(chosen.run.path / "run.json"), whole.fingerprint)
     return _memory().get(key, lambda: chosen.run.split_as_in_training(whole))
+
+
+def _as_opened() -> FaceDataset:
+    """The chosen data set with the splits that it came with."""
+    path = data_path()
+    is_demo = path is None or st.session_state.get("data") == DEMO or data_problem()
+    return _demo() if is_demo or path is None else _load(path)
 
 
 def data_problem() -> str:
@@ -318,13 +324,32 @@ def _checkpoint_key(chosen: Choice) -> tuple[str, int, int]:
 
 def evaluation(chosen: Choice, split_name: str) -> Evaluation:
     """The chosen checkpoint scored on a split of the chosen data. Raises CheckpointError."""
-    part = split(split_name)
+    part, whole = split(split_name), _as_opened()
     said = predictions(chosen, split_name)
 
     def compute() -> Evaluation:
-        return evaluate(said, part.emotions, run=chosen.run.name, epoch=chosen.epoch, data=part.name, split=split_name)
+        seen = None if split_name == "train" else seen_by(chosen.run, whole, part)
+        return evaluate(
+            said,
+            part.emotions,
+            run=chosen.run.name,
+            epoch=chosen.epoch,
+            data=part.name,
+            split=split_name,
+            seen=seen,
+        )
 
-    return _memory().get(("scored", *_checkpoint_key(chosen), part.fingerprint), compute)
+    return _memory().get(("scored", *_checkpoint_key(chosen), whole.fingerprint, part.fingerprint), compute)
+
+
+def seen_by(run: Run, whole: FaceDataset, part: FaceDataset) -> np.ndarray | None:
+    """Which faces of `part` stand among those of `whole` that a run was trained on, bool (N,); None where unknown."""
+
+    def compute() -> np.ndarray | None:
+        learned = run.training_faces(whole)
+        return None if learned is None else seen_in_training(learned.images, part.images)
+
+    return _memory().get(("seen", run.data_fingerprint, whole.fingerprint, part.fingerprint), compute)
 
 
 def recorded_evaluation(chosen: Choice) -> Evaluation | None:

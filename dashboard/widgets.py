@@ -131,6 +131,16 @@ def score_metric(label: str, result: Evaluation) -> None:
         label, f"{result.accuracy.value:.1%}", help="The share of faces whose true emotion was the most probable one"
     )
     st.caption(f"95% interval {low:.1%} to {high:.1%} (Wilson) on {protocol(result)}")
+    leak_caption(result)
+
+
+def leak_caption(result: Evaluation) -> None:
+    """The accuracy without the faces that the run has seen in training, where these are known."""
+    if result.leak_note:
+        st.caption(
+            result.leak_note,
+            help="A face equal in every pixel to one that the network learned from tells nothing about new faces",
+        )
 
 
 def tiles_for(part: FaceDataset, rows: Sequence[int] | np.ndarray, said: np.ndarray | None) -> list[Tile]:

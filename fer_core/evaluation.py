@@ -15,6 +15,7 @@ import numpy as np
 from fer_core.labels import EMOTIONS, UNLABELLED
 
 Z_95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
+LEAST = 1e-12  # a smaller probability counts as this one where its logarithm is taken
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Share:
         half = Z_95 / (self.n + z2) * math.sqrt(self.hits * (self.n - self.hits) / self.n + z2 / 4)
         return max(0.0, centre - half), min(1.0, centre + half)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"accuracy": _or_null(self.value), "interval_95": list(self.interval), "n": self.n}
+
     def __str__(self) -> str:
         if not self.n:
             return "no faces"
@@ -47,18 +52,24 @@ class Share:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One checkpoint on one split.
+    """One checkpoint, or an ensemble of some, on one split.
 
-    confusion  int (7, 7): rows are the true emotion, columns the predicted one
-    loss       mean negative log of the true emotion's probability, in nats; NaN where only the matrix is known
+    run, epoch  of the checkpoint; of an ensemble its members as RUN:EPOCH in one text, and None
+    confusion   int (7, 7): rows are the true emotion, columns the predicted one
+    loss        mean negative log of the true emotion's probability, in nats; NaN where only the matrix is known
+    tta         the test-time augmentation, a key of `fer_core.tta.TTA`
+    unseen      accuracy over the faces that do not stand pixel for pixel among those that the run was trained on; None
+                where these are not known
     """
 
     run: str
-    epoch: int
+    epoch: int | None
     data: str
     split: str
     confusion: np.ndarray
     loss: float = math.nan
+    tta: str = "none"
+    unseen: Share | None = None
 
     @property
     def n(self) -> int:
@@ -90,23 +101,28 @@ class Evaluation:
         total = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)
         return float((2 * hits[total > 0] / total[total > 0]).mean()) if self.n else math.nan
 
+    @property
+    def leak_note(self) -> str:
+        """The accuracy without the faces that the run was trained on, as a sentence; "" where these are not known."""
+        if self.unseen is None:
+            return ""
+        if self.unseen.n == self.n:
+            return "None of these faces also stands in training."
+        return f"Without the {self.n - self.unseen.n:,} faces that also stand in training: {self.unseen}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; every number with the checkpoint, split and n that it belongs to."""
-        low, high = self.accuracy.interval
         return {
             "run": self.run,
             "epoch": self.epoch,
             "data": self.data,
             "split": self.split,
-            "n": self.n,
-            "accuracy": _or_null(self.accuracy.value),
-            "interval_95": [low, high],
+            "tta": self.tta,
+            **self.accuracy.to_dict(),
+            "without_seen_in_training": self.unseen.to_dict() if self.unseen else None,
             "macro_f1": _or_null(self.macro_f1),
             "loss": _or_null(self.loss),
-            "by_label": {
-                emotion: {"accuracy": share.value, "interval_95": list(share.interval), "n": share.n}
-                for emotion, share in self.by_label.items()
-            },
+            "by_label": {emotion: share.to_dict() for emotion, share in self.by_label.items()},
             "confusion": self.confusion.tolist(),
         }
 
@@ -124,13 +140,29 @@ def confusion_matrix(emotions: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def evaluate(
-    probabilities: np.ndarray, emotions: np.ndarray, *, run: str, epoch: int, data: str, split: str
+    probabilities: np.ndarray,
+    emotions: np.ndarray,
+    *,
+    run: str,
+    epoch: int | None,
+    data: str,
+    split: str,
+    tta: str = "none",
+    seen: np.ndarray | None = None,
 ) -> Evaluation:
-    """Score probabilities (N, 7) against labels (N,); unlabelled faces are left out."""
+    """Score probabilities (N, 7) against labels (N,); unlabelled faces are left out.
+
+    seen: which of the faces stand among those that the run was trained on, bool (N,); None where that is not known.
+    """
     known = np.flatnonzero(emotions != UNLABELLED)
     truth = probabilities[known, emotions[known]].astype(np.float64)
-    loss = float(-np.log(np.maximum(truth, 1e-12)).mean()) if len(known) else math.nan
-    return Evaluation(run, epoch, data, split, confusion_matrix(emotions, probabilities.argmax(axis=1)), loss)
+    loss = float(-np.log(np.maximum(truth, LEAST)).mean()) if len(known) else math.nan
+    predicted = probabilities.argmax(axis=1)
+    unseen = None
+    if seen is not None:
+        rows = known[~seen[known]]
+        unseen = Share(int((predicted[rows] == emotions[rows]).sum()), len(rows))
+    return Evaluation(run, epoch, data, split, confusion_matrix(emotions, predicted), loss, tta, unseen)
 
 
 @dataclass(frozen=True)

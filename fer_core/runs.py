@@ -4,11 +4,12 @@
     metrics.jsonl              a line an epoch and split, and a line every few steps; a torn last line is skipped
     epoch-NNN.safetensors      weights of a kept epoch; how to rebuild the model stands in the header
     predictions-<split>.npz    probabilities float16 (epochs, N, 7) of the kept epochs
+    dynamics.bin               the probability of each training face's label, an epoch a line, see fer_core.dynamics
     calibration.json           temperatures fitted on held-out faces, see fer_core.calibration
     state.safetensors          optimiser and full-precision weights: where a killed run goes on
     status.json                running, finished, stopped or failed; heartbeat; last error
 
-Every file but metrics.jsonl is written beside its name and moved into place, so a kill at any instant leaves the last
+Every file but metrics.jsonl and dynamics.bin, which only grow, is written beside its name and moved into place, so a kill at any instant leaves the last
 good one. Nothing here executes what it loads: JSON and safetensors only.
 """
 

@@ -22,15 +22,18 @@ import torch
 from PIL import Image
 
 from fer_core.__main__ import main
+from fer_core.calibration import fit_temperature, halves, load_calibration, load_calibrations, scaled
 from fer_core.config import make_config
 from fer_core.console import progress
 from fer_core.data import FaceDataset, LoadOptions, load_dataset, split_validation
 from fer_core.errors import RunError
+from fer_core.evaluation import evaluate
 from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
 from fer_core.models import create_model
 from fer_core.preprocess import Preprocess
-from fer_core.runs import Run, create_run, find_checkpoint
+from fer_core.runs import Run, create_run, find_checkpoint, read_tensors, write_tensors
+from fer_core.soft_labels import read_soft_labels
 from fer_core.training import fit, run_info
 
 ROOT = Path(__file__).parent.parent
@@ -173,7 +176,7 @@ def test_evaluate_gives_the_runs_own_numbers(
     assert (result["run"], result["epoch"], result["split"]) == (run, epoch, "validation")
     assert result["accuracy"] == line["accuracy"]
     assert result["confusion"] == line["confusion"]
-    assert result["loss"] == pytest.approx(line["loss"], rel=1e-6)
+    assert result["loss"] == pytest.approx(line["loss"], rel=1e-3)  # probabilities are kept in 16 bits
     assert result["n"] == line["n"] == {"tiny": 42, "drawn": 35}[run]
 
 
@@ -198,7 +201,7 @@ def test_evaluate_by_hand(constant: Callable[..., Path], ten_faces: Path, call: 
     assert (result["run"], result["epoch"], result["data"], result["split"]) == ("constant", 5, "ten.csv", "validation")
     assert result["accuracy"] == 0.3
     assert result["interval_95"] == pytest.approx([0.10779, 0.60322], abs=1e-5)  # Wilson's interval of 3 in 10
-    assert result["loss"] == pytest.approx((3 * math.log(4) + 7 * math.log(8)) / 10)
+    assert result["loss"] == pytest.approx((3 * math.log(4) + 7 * math.log(8)) / 10, rel=1e-4)
     assert result["macro_f1"] == pytest.approx((2 * 3 / (2 * 3 + 7)) / 3)  # of Angry, Happy and Sad
     assert [row[3] for row in result["confusion"]] == [5, 0, 0, 3, 2, 0, 0]
     assert result["by_label"]["Happy"]["accuracy"] == 1
@@ -223,7 +226,9 @@ def test_evaluate_reads_labels_as_told(
 def test_evaluate_says_what_the_numbers_belong_to(
     constant: Callable[..., Path], ten_faces: Path, call: Callable[..., str]
 ) -> None:
-    text = call("evaluate", "constant:5", "--data", ten_faces, "--runs", constant([0, 0, 0, 1, 0, 0, 0]), "--flip")
+    text = call(
+        "evaluate", "constant:5", "--data", ten_faces, "--runs", constant([0, 0, 0, 1, 0, 0, 0]), "--tta", "flip"
+    )
     lines = text.splitlines()
     assert lines[0] == "constant, epoch 5, averaged with mirror images, on the validation split of ten.csv"
     assert lines[1].startswith("Accuracy 30.0% (10.8% to 60.3%, n = 10), macro F1 0.154, loss ")
@@ -256,10 +261,207 @@ def test_flip_averages_with_the_mirror_image(world: World, call: Callable[..., s
     predictor = Predictor.load("tiny", 2, root=world.runs)
     both = [predictor.predict(images).probabilities for images in (faces.images, faces.images[:, :, ::-1])]
     truth = np.mean(both, axis=0)[np.arange(len(faces)), faces.emotions]
-    flipped = strict_json(call(*arguments, "--flip"))
-    assert flipped["loss"] == pytest.approx(-np.log(truth).mean(), rel=1e-5)
-    assert flipped["flip"] is True
+    flipped = strict_json(call(*arguments, "--tta", "flip"))
+    assert flipped["loss"] == pytest.approx(-np.log(truth).mean(), rel=1e-3)
+    assert flipped["tta"] == "flip"
     assert flipped["loss"] != strict_json(call(*arguments))["loss"]
+
+
+# -- ensembles ---------------------------------------------------------------------------------------------------------
+
+
+def official_split(world: World, usage: str) -> tuple[np.ndarray, np.ndarray]:
+    """Faces and emotions of a split, read by none of the project's own ways."""
+    table = pd.read_csv(world.official)
+    table = table[table["Usage"] == usage]
+    faces = np.stack([np.array(text.split(), np.uint8).reshape(48, 48) for text in table["pixels"]])
+    return faces, table["emotion"].to_numpy()
+
+
+@pytest.mark.parametrize(
+    ("tta", "split", "usage"), [("none", "validation", "PublicTest"), ("flip", "test", "PrivateTest")]
+)
+def test_an_ensemble_is_the_mean_of_its_members(
+    world: World, call: Callable[..., str], tta: str, split: str, usage: str
+) -> None:
+    arguments = ("--data", world.official, "--runs", world.runs, "--split", split, "--tta", tta, "--json")
+    result = strict_json(call("evaluate", "tiny:1", "tiny:2", *arguments))
+    faces, emotions = official_split(world, usage)
+    each = [Predictor.load("tiny", e, root=world.runs).predict(faces, tta).probabilities for e in (1, 2)]
+    mean = (each[0] + each[1]) / 2
+    assert result["accuracy"] == (mean.argmax(1) == emotions).mean()
+    assert result["loss"] == pytest.approx(-np.log(mean[np.arange(len(faces)), emotions]).mean(), rel=1e-3)
+    assert (result["run"], result["epoch"], result["n"], result["tta"]) == ("tiny:1 + tiny:2", None, len(faces), tta)
+    assert np.trace(result["confusion"]) == result["accuracy"] * len(faces)
+    for epoch, member in enumerate(result["members"], start=1):
+        alone = strict_json(call("evaluate", f"tiny:{epoch}", *arguments))
+        assert "members" not in alone
+        assert member == {key: value for key, value in alone.items() if key != "is_demo"}
+
+
+def test_each_member_keeps_its_own_preprocess(world: World, call: Callable[..., str], tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(world.runs / "tiny", root / "tiny")
+    run, tiny = Run(root / "tiny"), Run(root / "tiny").load_checkpoint(2)
+    other = create_run(root, "equalized", {"config": run.config.to_dict(), "data": run.info["data"]})
+    other.save_checkpoint(1, tiny.model.state_dict(), Preprocess(equalize=True), {})
+    arguments = ("--data", world.official, "--runs", root, "--json")
+    result = strict_json(call("evaluate", "tiny:2", "equalized", *arguments))
+    faces, emotions = official_split(world, "PublicTest")
+    equal = Preprocess().pixels(Preprocess(equalize=True).pixels(faces))
+    predictor = Predictor.load(run, 2)
+    mean = (predictor.predict(faces).probabilities + predictor.predict(equal).probabilities) / 2
+    assert result["loss"] == pytest.approx(-np.log(mean[np.arange(42), emotions]).mean(), rel=1e-3)
+    assert result["members"][0]["loss"] != result["members"][1]["loss"]
+
+
+def test_an_ensemble_for_a_person(world: World, call: Callable[..., str]) -> None:
+    arguments = ("--data", world.official, "--runs", world.runs, "--tta", "crops")
+    lines = call("evaluate", "tiny:1", "tiny:2", *arguments).splitlines()
+    assert lines[0] == (
+        "Ensemble of 2 checkpoints with equal weights (tiny:1, tiny:2), averaged over 10 crops, "
+        "on the validation split of fer2013.csv"
+    )
+    assert lines[1].startswith("Accuracy ")
+    assert lines[2] == "None of these faces also stands in training."
+    members = {line.split()[0]: line for line in lines if line.startswith("tiny:")}
+    for epoch in (1, 2):
+        score = strict_json(call("evaluate", f"tiny:{epoch}", *arguments, "--json"))["accuracy"]
+        assert members[f"tiny:{epoch}"].split()[1] == f"{score:.1%}"
+    assert "n = 42)" in members["tiny:1"]
+
+
+def test_members_that_hold_out_different_faces_are_not_averaged(
+    world: World, call: Callable[..., str], error_of: Callable[..., str], tmp_path: Path
+) -> None:
+    root = tmp_path / "runs"
+    for name in ("drawn", "again"):
+        shutil.copytree(world.runs / "drawn", root / name)
+    arguments = ("--data", world.unsplit, "--runs", root)
+    assert "2 checkpoints" in call("evaluate", "drawn", "again", *arguments)
+    faces = split_validation(load_dataset(world.unsplit), seed=7)
+    info = Run(root / "again").info
+    info["config"]["seed"], info["data"]["fingerprint"] = 7, faces.fingerprint
+    (root / "again" / "run.json").write_text(json.dumps(info))
+    error = error_of("evaluate", "drawn:1", "again:2", *arguments)
+    assert error.startswith("drawn:1 and again:2 hold out different faces of train.csv as validation, so they share no")
+    call("evaluate", "again", *arguments)
+
+
+def test_a_member_of_other_labels_is_refused(world: World, error_of: Callable[..., str], tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(world.runs / "tiny", root / "tiny")
+    tensors, header = read_tensors(root / "tiny" / "epoch-002.safetensors")
+    write_tensors(root / "tiny" / "epoch-002.safetensors", tensors, {**header, "labels": ["Glad", "Grim"]})
+    error = error_of("evaluate", "tiny:1", "tiny:2", "--data", world.official, "--runs", root)
+    assert "epoch-002.safetensors was trained for other labels: ['Glad', 'Grim']" in error
+
+
+# -- faces seen in training --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaky(tmp_path: Path) -> Path:
+    """fer2013.csv of 70 faces whose first 3 validation faces, all happy, stand among the 42 training faces too."""
+    emotions = np.concatenate([np.arange(42) % 7, [3] * 6, [0] * 8, np.arange(14) % 7])
+    faces = patterns(emotions, np.random.default_rng(9)).reshape(70, -1)
+    faces[42:45] = faces[[3, 10, 3]]
+    usage = np.repeat(USAGES, (42, 14, 14))
+    rows = [f"{e},{' '.join(map(str, face))},{u}" for e, face, u in zip(emotions, faces, usage, strict=True)]
+    (tmp_path / "leaky.csv").write_text("\n".join(["emotion,pixels,Usage", *rows, ""]))
+    return tmp_path / "leaky.csv"
+
+
+def as_trained_on(run: Run, data: Path) -> None:
+    info = {**run.info, "data": {"name": data.name, "fingerprint": load_dataset(data).fingerprint}}
+    (run.path / "run.json").write_text(json.dumps(info))
+
+
+def test_accuracy_without_what_was_seen_in_training(
+    constant: Callable[..., Path], leaky: Path, call: Callable[..., str]
+) -> None:
+    runs = constant([0, 0, 0, 1, 0, 0, 0])  # always Happy: right on 6 of 14 faces, on 3 of the 11 that were not seen
+    arguments = ("evaluate", "constant", "--data", leaky, "--runs", runs)
+    assert strict_json(call(*arguments, "--json"))["without_seen_in_training"] is None  # trained on who knows what
+    as_trained_on(Run(runs / "constant"), leaky)
+    result = strict_json(call(*arguments, "--json"))
+    assert (result["accuracy"], result["n"]) == (6 / 14, 14)
+    assert (result["without_seen_in_training"]["accuracy"], result["without_seen_in_training"]["n"]) == (3 / 11, 11)
+    line = "Without the 3 faces that also stand in training: 27.3% (9.7% to 56.6%, n = 11)"  # Wilson's of 3 in 11
+    assert call(*arguments).splitlines()[2] == line
+    assert strict_json(call(*arguments, "--split", "train", "--json"))["without_seen_in_training"] is None
+    assert call(*arguments, "--split", "test").splitlines()[2] == "None of these faces also stands in training."
+
+
+def test_an_ensemble_has_seen_what_a_member_has(
+    constant: Callable[..., Path], leaky: Path, call: Callable[..., str]
+) -> None:
+    runs = constant([0, 0, 0, 1, 0, 0, 0])
+    as_trained_on(Run(runs / "constant"), leaky)
+    shutil.copytree(runs / "constant", runs / "twin")
+    arguments = ("evaluate", "constant", "twin", "--data", leaky, "--runs", runs)
+    result = strict_json(call(*arguments, "--json"))
+    assert [score["without_seen_in_training"]["n"] for score in (result, *result["members"])] == [11, 11, 11]
+    info = {**Run(runs / "twin").info, "data": {"name": "unknown"}}
+    (runs / "twin" / "run.json").write_text(json.dumps(info))
+    result = strict_json(call(*arguments, "--json"))
+    assert result["without_seen_in_training"] is None
+    assert [bool(member["without_seen_in_training"]) for member in result["members"]] == [True, False]
+    assert "11)" in call(*arguments)
+
+
+# -- calibrate ---------------------------------------------------------------------------------------------------------
+
+
+def test_calibrate_fits_checks_and_stores(world: World, call: Callable[..., str], tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(world.runs / "tiny", root / "tiny")
+    arguments = ("calibrate", "tiny:2", "--data", world.official, "--runs", root)
+    faces, emotions = official_split(world, "PublicTest")
+    predictor = Predictor.load("tiny", 2, root=root)
+    for tta in ("none", "flip"):
+        said = predictor.predict(faces, tta).probabilities
+        result = strict_json(call(*arguments, "--tta", tta, "--json"))
+        fit, check = halves(emotions)
+        assert (result["run"], result["epoch"], result["tta"], result["split"]) == ("tiny", 2, tta, "validation")
+        assert result["temperature"] == pytest.approx(fit_temperature(said[fit], emotions[fit]), rel=1e-3)
+        after = evaluate(
+            scaled(said[check], result["temperature"]), emotions[check], run="", epoch=0, data="", split=""
+        )
+        assert result["after"]["nll"] == pytest.approx(after.loss, rel=1e-3)
+        assert (result["fitted_on"], sum(result["before"]["n"])) == (len(fit), len(check))
+        stored = load_calibration(Run(root / "tiny"), 2, tta)
+        assert stored is not None
+        assert stored.temperature == result["temperature"]
+        assert stored.fingerprint == load_dataset(world.official).split("validation").fingerprint
+    assert {one.tta for one in load_calibrations(Run(root / "tiny"))} == {"none", "flip"}
+
+
+def test_calibrate_for_a_person(world: World, call: Callable[..., str], tmp_path: Path) -> None:
+    shutil.copytree(world.runs / "tiny", tmp_path / "tiny")
+    lines = call("calibrate", "tiny:2", "--data", world.official, "--runs", tmp_path, "--tta", "flip").splitlines()
+    stored = load_calibration(Run(tmp_path / "tiny"), 2, "flip")
+    assert stored is not None
+    n, before, after = stored.fitted_on, stored.before, stored.after
+    assert n + before.faces == 42
+    assert lines[0] == "tiny, epoch 2, averaged with mirror images, on the validation split of fer2013.csv"
+    assert lines[1] == f"Temperature {stored.temperature:.3f}, fitted on {n} faces; on the other {42 - n}:"
+    assert [line.split() for line in lines[2:5]] == [
+        ["Before", "After"],
+        ["ECE", "(15", "bins)", f"{before.ece:.2%}", f"{after.ece:.2%}"],
+        ["NLL,", "nats", f"{before.nll:.3f}", f"{after.nll:.3f}"],
+    ]
+    assert lines[5:] == [f"Stored in {tmp_path / 'tiny' / 'calibration.json'}"]
+
+
+def test_a_run_on_real_faces_is_not_calibrated_on_rendered_ones(
+    constant: Callable[..., Path], ten_faces: Path, error_of: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_core.data.load.DEMO_FACES", ten_faces)
+    runs = constant([0.0] * 7)
+    error = error_of("calibrate", "constant", "--data", ten_faces, "--runs", runs)
+    assert error.startswith("constant:5 was trained on real faces, and ")
+    assert not (runs / "constant" / "calibration.json").exists()
 
 
 def test_no_faces_are_drawn_from_data_that_the_run_was_not_trained_on(
@@ -334,8 +536,8 @@ def test_predict_as_the_predictor(world: World, pictures: list[Path], call: Call
 
 
 def test_predict_flipped(world: World, pictures: list[Path], call: Callable[..., str]) -> None:
-    expected = Predictor.load("tiny", 2, root=world.runs).predict([Image.open(pictures[0])], flip=True)
-    text = call("predict", pictures[0], "--run", "tiny:last", "--runs", world.runs, "--flip", "--json")
+    expected = Predictor.load("tiny", 2, root=world.runs).predict([Image.open(pictures[0])], tta="flip")
+    text = call("predict", pictures[0], "--run", "tiny:last", "--runs", world.runs, "--tta", "flip", "--json")
     face = strict_json(text)["faces"][0]
     np.testing.assert_allclose([face[emotion] for emotion in EMOTIONS], expected.probabilities[0], rtol=1e-6)
 
@@ -362,11 +564,22 @@ def test_submit_in_the_order_of_the_file(world: World, call: Callable[..., str],
 
 def test_submit_of_kaggles_test_csv_without_ids(world: World, call: Callable[..., str], tmp_path: Path) -> None:
     out = tmp_path / "sub.csv"
-    arguments = ("submit", "tiny:2", "--data", world.unlabelled, "--out", out, "--columns", "emotion", "--flip")
+    arguments = ("submit", "tiny:2", "--data", world.unlabelled, "--out", out, "--columns", "emotion", "--tta", "flip")
     call(*arguments, "--runs", world.runs)
     faces = load_dataset(world.unlabelled)
-    expected = Predictor.load("tiny", 2, root=world.runs).predict(faces.images, flip=True).emotions
+    expected = Predictor.load("tiny", 2, root=world.runs).predict(faces.images, tta="flip").emotions
     assert out.read_text().split() == ["emotion", *map(str, expected)]
+
+
+def test_submit_an_ensemble(world: World, call: Callable[..., str], tmp_path: Path) -> None:
+    out = tmp_path / "sub.csv"
+    text = call("submit", "tiny:1", "tiny:2", "--data", world.official, "--out", out, "--runs", world.runs)
+    assert text.startswith("Ensemble of 2 checkpoints with equal weights (tiny:1, tiny:2), on the test split of ")
+    faces, _ = official_split(world, "PrivateTest")
+    each = [Predictor.load("tiny", epoch, root=world.runs).predict(faces).probabilities for epoch in (1, 2)]
+    expected = np.mean(each, axis=0).argmax(axis=1)
+    assert any((one.argmax(axis=1) != expected).any() for one in each)
+    assert pd.read_csv(out)["emotion"].tolist() == expected.tolist()
 
 
 def test_submit_overwrites_only_with_force(
@@ -475,7 +688,11 @@ def test_data_with_bad_rows(
         (["evaluate", "tiny", "--data", "nowhere.csv"], "nowhere.csv does not exist"),
         (["evaluate", "tiny", "--split", "exam"], "There is no split 'exam'"),
         (["evaluate", "tiny", "--data", "UNLABELLED", "--split", "test"], "test.csv has no labelled faces in its test"),
-        (["evaluate", "tiny", "--device", "quantum"], "There is no device 'quantum' on this machine"),
+        (["evaluate", "tiny:1", "tiny:1"], "tiny:1 is named twice; name each checkpoint once"),
+        (["evaluate", "tiny:1", "tiny:7"], "tiny kept no checkpoint of epoch 7; the epochs kept are: 1, 2."),
+        (["evaluate", "tiny", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
+        (["calibrate", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
+        (["calibrate", "tiny", "--data", "UNLABELLED"], "test.csv has no labelled faces in its validation split"),
         (["predict", "nowhere.png", "--run", "tiny"], "nowhere.png is not a file"),
         (["predict", "BROKEN", "--run", "tiny"], "broken.png: not a picture that can be read"),
         (["predict", "OFFICIAL", "--run", "tiny"], "fer2013.csv: not a picture that can be read (unknown format)"),
@@ -555,6 +772,18 @@ def test_torch_is_not_imported_without_need(world: World, arguments: list[str]) 
     assert done.stdout.splitlines()[-2:] == ["exit 0", "False"], done.stderr
 
 
+def test_what_was_evaluated_before_needs_no_torch(world: World, call: Callable[..., str]) -> None:
+    arguments = ["evaluate", "tiny:1", "tiny:2", "--data", world.official, "--runs", world.runs, "--json"]
+    before = call(*arguments)
+    code = (
+        "import sys\nfrom fer_core.__main__ import main\n"
+        f"try:\n    main({[str(argument) for argument in arguments]!r})\n"
+        "except SystemExit:\n    print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout == f"{before}False\n", done.stderr
+
+
 def test_a_bar_only_for_a_person_who_waits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def shown(terminal: bool, seconds: float) -> str:
         monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
@@ -601,3 +830,18 @@ def test_submit_the_shipped_run_on_fer2013(
     written = pd.read_csv(tmp_path / "sub.csv")
     assert written["id"].tolist() == list(range(3589))
     assert set(written["emotion"]) == set(range(7))
+
+
+def test_soft_labels_are_the_average_of_what_runs_say_of_the_training_faces(
+    world: World, tmp_path: Path, call: Any, error_of: Any
+) -> None:
+    out = tmp_path / "soft.npz"
+    options = ["--runs", world.runs, "--out", out, "--tta", "none"]
+    call("soften", "tiny:1", "tiny:2", "--data", world.official, *options)
+    train = load_dataset(world.official).split("train")
+    said = [Predictor.load("tiny", e, root=world.runs).predict(train.images).probabilities for e in (1, 2)]
+    np.testing.assert_allclose(read_soft_labels(out, train), np.mean(said, axis=0), atol=1e-3)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(read_soft_labels(out, train), said[0], atol=1e-3)
+    reason = error_of("soften", "tiny", "drawn", "--data", world.unsplit, *options)
+    assert "average runs that share them" in reason

@@ -121,6 +121,35 @@ def test_a_result_knows_what_it_belongs_to(answers: tuple[np.ndarray, np.ndarray
     assert values["by_label"]["Happy"]["accuracy"] == result.by_label["Happy"].value
 
 
+def test_accuracy_without_the_faces_seen_in_training(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, emotions = answers
+    seen = np.random.default_rng(8).random(500) < 0.3
+    result = evaluate(*answers, **NAMED, seen=seen)  # type: ignore[arg-type]
+    rest = (emotions >= 0) & ~seen
+    hits = int((probabilities[rest].argmax(axis=1) == emotions[rest]).sum())
+    assert result.unseen == Share(hits, int(rest.sum()))
+    assert result.unseen == evaluate(probabilities[~seen], emotions[~seen], **NAMED).accuracy  # type: ignore[arg-type]
+    assert 0 < result.unseen.n < result.n == 450
+    assert result.leak_note == f"Without the {450 - rest.sum()} faces that also stand in training: {result.unseen}"
+    assert result.to_dict()["without_seen_in_training"] == {
+        "accuracy": hits / rest.sum(),
+        "interval_95": list(result.unseen.interval),
+        "n": rest.sum(),
+    }
+
+
+def test_what_is_said_where_none_was_seen_or_nothing_is_known(answers: tuple[np.ndarray, np.ndarray]) -> None:
+    unknown = evaluate(*answers, **NAMED)  # type: ignore[arg-type]
+    assert (unknown.unseen, unknown.leak_note) == (None, "")
+    assert unknown.to_dict()["without_seen_in_training"] is None
+    none = evaluate(*answers, **NAMED, seen=np.zeros(500, bool))  # type: ignore[arg-type]
+    assert none.unseen == none.accuracy
+    assert none.leak_note == "None of these faces also stands in training."
+    every = evaluate(*answers, **NAMED, seen=np.ones(500, bool))  # type: ignore[arg-type]
+    assert every.leak_note == "Without the 450 faces that also stand in training: no faces"
+    assert json.loads(json.dumps(every.to_dict()))["without_seen_in_training"]["accuracy"] is None
+
+
 def test_changes_between_two_checkpoints(answers: tuple[np.ndarray, np.ndarray]) -> None:
     before, emotions = answers
     after = np.roll(before, 1, axis=1)

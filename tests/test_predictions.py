@@ -16,10 +16,11 @@ import pytest
 
 from fer_core import predictions
 from fer_core.data import FaceDataset
-from fer_core.errors import CheckpointError
+from fer_core.errors import CheckpointError, ConfigError
 from fer_core.inference import Predictor
-from fer_core.predictions import known_probabilities, split_probabilities
+from fer_core.predictions import computed_probabilities, known_probabilities, split_probabilities
 from fer_core.runs import Run, halved
+from fer_core.tta import TTA
 
 ROOT = Path(__file__).parent.parent
 
@@ -148,13 +149,59 @@ def test_a_cache_that_cannot_be_written(
 
 
 def test_checkpoints_that_cannot_be_read(copied: Run, unseen: FaceDataset, cache: Path) -> None:
-    with pytest.raises(CheckpointError, match="run has no readable checkpoint of epoch 9"):
+    with pytest.raises(CheckpointError, match="run kept no checkpoint of epoch 9; the epochs kept are: 1, 2, 3"):
         split_probabilities(copied, 9, unseen)
     file = copied.checkpoint_path(2)
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
         split_probabilities(copied, 2, unseen)
     assert not cache.exists()
+
+
+def test_the_network_itself_is_asked_where_a_number_is_vouched_for(
+    copied: Run, faces: FaceDataset, cache: Path, no_network: Any
+) -> None:
+    """Not the run's own file, which may have been written by other weights."""
+    validation = faces.split("validation")
+    expected = halved(truth(copied, 2, validation))
+    copied.save_predictions(2, np.full((28, 7), 1 / 7, np.float32), "validation", validation.fingerprint)
+    np.testing.assert_array_equal(computed_probabilities(copied, 2, validation), expected)
+    assert len(list(cache.iterdir())) == 1
+    no_network()
+    np.testing.assert_array_equal(computed_probabilities(copied, 2, validation), expected)
+    with pytest.raises(AssertionError, match="a network was run"):
+        computed_probabilities(copied, 2, validation, fresh=True)
+
+
+def test_each_test_time_augmentation_is_known_by_itself(copied: Run, unseen: FaceDataset, cache: Path) -> None:
+    predictor = Predictor.load(copied, 2)
+    for tta in ("crops", "none", "flip", "crops"):
+        expected = halved(predictor.predict(unseen.images, tta).probabilities)
+        np.testing.assert_array_equal(computed_probabilities(copied, 2, unseen, tta), expected)
+    assert len(list(cache.iterdir())) == 3
+    known = known_probabilities(copied, 2, unseen)
+    assert known is not None
+    np.testing.assert_array_equal(known, halved(predictor.predict(unseen.images).probabilities))
+    with pytest.raises(ConfigError, match="no test-time augmentation 'zoom'"):
+        computed_probabilities(copied, 2, unseen, "zoom")
+
+
+def test_other_crops_are_computed_anew(
+    copied: Run, unseen: FaceDataset, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = computed_probabilities(copied, 2, unseen, "crops")
+    monkeypatch.setitem(TTA, "crops", ((0, 9, False),))
+    assert np.abs(computed_probabilities(copied, 2, unseen, "crops") - before).max() > 1e-3
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_fresh_answers_replace_those_in_the_cache(copied: Run, unseen: FaceDataset, cache: Path) -> None:
+    first = computed_probabilities(copied, 2, unseen)
+    (file,) = cache.iterdir()
+    np.save(file, np.zeros((14, 7), np.float16))
+    assert not computed_probabilities(copied, 2, unseen).any()
+    np.testing.assert_array_equal(computed_probabilities(copied, 2, unseen, fresh=True), first)
+    np.testing.assert_array_equal(computed_probabilities(copied, 2, unseen), first)
 
 
 def test_a_computation_that_is_broken_off_leaves_nothing(copied: Run, unseen: FaceDataset, cache: Path) -> None:

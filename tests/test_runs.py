@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fer_core.config import make_config
-from fer_core.data import FaceDataset
+from fer_core.data import FaceDataset, split_validation
 from fer_core.errors import CheckpointError, ConfigError, RunError
 from fer_core.runs import (
     HEARTBEAT_TIMEOUT,
@@ -57,8 +58,24 @@ def test_a_run_comes_back_as_it_was_created(empty: Run) -> None:
     )
 
 
+def test_the_faces_that_a_run_learned_from(finished: Run, empty: Run, faces: FaceDataset) -> None:
+    learned = finished.training_faces(faces)
+    assert learned is not None
+    np.testing.assert_array_equal(learned.ids, faces.ids[:84])
+    assert finished.training_faces(faces.subset(np.arange(125))) is None
+    assert empty.training_faces(faces) is None  # it did not note its data
+    unsplit = replace(faces, splits=np.zeros_like(faces.splits))
+    drawn = split_validation(unsplit, empty.config.validation_fraction, empty.config.seed)
+    vars(empty)["info"] = {**empty.info, "data": {"fingerprint": drawn.fingerprint}}
+    learned = empty.training_faces(unsplit)
+    assert learned is not None
+    assert set(learned.ids) == set(drawn.ids[(drawn.splits == 0) & (drawn.emotions >= 0)])
+    assert len(learned) < 112 == (faces.emotions >= 0).sum()
+
+
 def test_what_a_training_writes_is_plain_and_complete(finished: Run, faces: FaceDataset) -> None:
     assert sorted(path.name for path in finished.path.iterdir()) == [
+        "dynamics.bin",
         "epoch-001.safetensors",
         "epoch-002.safetensors",
         "epoch-003.safetensors",

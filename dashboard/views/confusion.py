@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import charts, state, widgets
+from dashboard.calibration_panel import calibration_panel
 from fer_core.labels import EMOTIONS
 
 MOST_FACES = 60
@@ -45,6 +46,7 @@ st.markdown(
     f"**{chosen}** on {widgets.protocol(result)}: accuracy **{result.accuracy.value:.1%}** "
     f"{widgets.interval(result.accuracy)}, macro F1 {result.macro_f1:.3f}, loss {result.loss:.3f} nats"
 )
+widgets.leak_caption(result)
 matrix, labels = st.columns([0.58, 0.42], gap="medium")
 with matrix:
     st.altair_chart(
@@ -55,7 +57,20 @@ with matrix:
         alt="Confusion matrix, rows true and columns predicted emotion",
     )
 with labels:
-    st.altair_chart(charts.label_accuracy({str(chosen): result.by_label}), key="labels", alt="Accuracy by emotion")
+    beside = st.segmented_control(
+        "Beside",
+        ["By emotion", "Calibration"],
+        default="By emotion",
+        required=True,
+        key="beside",
+        bind="query-params",
+        label_visibility="collapsed",
+        help="Calibration: is the network right as often as it is sure?",
+    )
+    if beside == "Calibration":
+        calibration_panel(chosen, None if scored_on == widgets.RECORDED else scored_on)
+    else:
+        st.altair_chart(charts.label_accuracy({str(chosen): result.by_label}), key="labels", alt="Accuracy by emotion")
 with st.expander("As a table"):
     table = pd.DataFrame(result.confusion, index=pd.Index(EMOTIONS, name="True"), columns=list(EMOTIONS))
     table["Accuracy"] = [share.value for share in result.by_label.values()]
@@ -77,4 +92,12 @@ if scored_on == widgets.RECORDED:
 part, said = state.split(scored_on), state.predictions(chosen, scored_on)
 rows = np.flatnonzero((part.emotions == true) & (said.argmax(axis=1) == predicted))
 rows = rows[np.argsort(-said[rows, predicted], kind="stable")]
+if len(rows):
+    averages = {"show": "Averages", "by": "A confusion", "true": EMOTIONS[true], "taken": EMOTIONS[predicted]}
+    st.page_link(
+        "views/saliency.py",
+        label="What is looked at on these faces, on average",
+        icon=":material/visibility:",
+        query_params=state.query(split=scored_on.capitalize(), **averages),
+    )
 widgets.faces_with_panel(chosen, scored_on, rows, said, "cell faces", MOST_FACES)

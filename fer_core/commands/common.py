@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -11,8 +13,10 @@ import typer
 from fer_core.console import progress
 from fer_core.data import SPLITS, FaceDataset, LoadOptions, open_data
 from fer_core.data.label_order import LabelOrder
-from fer_core.errors import DataError
+from fer_core.errors import ConfigError, DataError
+from fer_core.predictions import computed_probabilities
 from fer_core.runs import Run, find_checkpoint
+from fer_core.tta import TITLES, Tta
 
 if TYPE_CHECKING:
     from fer_core.inference import Prediction, Predictor
@@ -23,11 +27,15 @@ DEMO = "rendered demo faces"
 EPOCH_HELP = "A run's name or path; epoch: a number, last, or best (also if none is given)."
 DATA_HELP = "Faces as CSV, Parquet or folder; else $FER_DATA, data/, demo faces."
 RunEpoch = Annotated[str, typer.Argument(metavar="RUN[:EPOCH]", help=EPOCH_HELP)]
+RunEpochs = Annotated[
+    list[str], typer.Argument(metavar="RUN[:EPOCH]...", help=f"{EPOCH_HELP} Several are averaged: an ensemble.")
+]
 Data = Annotated[Path | None, typer.Option(help=DATA_HELP)]
 Order = Annotated[LabelOrder, typer.Option(help="Of labels that are numbers.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that cannot be read.")]
-Flip = Annotated[bool, typer.Option("--flip", help="Average each face with its mirror image.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+TestTime = Annotated[Tta, typer.Option("--tta", help="Average each face over its mirror image, or over ten crops.")]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where networks are run.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Run the networks even where their answers are cached.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -73,13 +81,53 @@ def read_pictures(paths: list[Path]) -> np.ndarray:
     return faces.images
 
 
-def predict_faces(predictor: Predictor, images: np.ndarray, flip: bool) -> Prediction:
+def predict_faces(predictor: Predictor, images: np.ndarray, tta: str) -> Prediction:
     with progress("Predicting") as show:
-        return predictor.predict(images, flip=flip, report=show)
+        return predictor.predict(images, tta, report=show)
 
 
-def checkpoint_title(prediction: Prediction, flip: bool) -> str:
-    return f"{prediction.run}, epoch {prediction.epoch}{', averaged with mirror images' if flip else ''}"
+@dataclass(frozen=True)
+class Member:
+    """A checkpoint that was named; of an ensemble one among others."""
+
+    run: Run
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"{self.run.name}:{self.epoch}"
+
+    def predict(self, faces: FaceDataset, tta: str, device: str, fresh: bool = False) -> np.ndarray:
+        """Probabilities float32 (N, 7), from the cache where they are known. Raises CheckpointError, ConfigError."""
+        with progress(str(self)) as show:
+            return computed_probabilities(self.run, self.epoch, faces, tta, device, show, fresh)
+
+
+def find_members(checkpoints: Sequence[str], runs: Path) -> list[Member]:
+    """The checkpoints that RUN[:EPOCH]... name. Raises RunError, CheckpointError, and ConfigError for one named twice:
+    in an ensemble all count the same."""
+    members: dict[Path, Member] = {}
+    for text in checkpoints:
+        run, epoch = find_checkpoint(text, runs)
+        member = Member(run, run.require_epoch(epoch))
+        file = run.checkpoint_path(member.epoch).resolve()
+        if file in members:
+            raise ConfigError(f"{member} is named twice; name each checkpoint once, all of them count the same.")
+        members[file] = member
+    return list(members.values())
+
+
+def members_title(members: Sequence[Member], tta: str) -> str:
+    """Which checkpoints a number is of, and how they were asked."""
+    many = f"Ensemble of {len(members)} checkpoints with equal weights ({', '.join(map(str, members))})"
+    return _with_tta(many if len(members) > 1 else f"{members[0].run.name}, epoch {members[0].epoch}", tta)
+
+
+def checkpoint_title(prediction: Prediction) -> str:
+    return _with_tta(f"{prediction.run}, epoch {prediction.epoch}", prediction.tta)
+
+
+def _with_tta(title: str, tta: str) -> str:
+    return f"{title}, {TITLES[tta]}" if TITLES[tta] else title
 
 
 def data_title(faces: FaceDataset) -> str:

@@ -14,13 +14,14 @@ from fer_core.commands.common import (
     EPOCH_HELP,
     AsJson,
     Device,
-    Flip,
     RunsFolder,
+    TestTime,
     checkpoint_title,
     load_predictor,
     predict_faces,
     read_pictures,
 )
+from fer_core.commands.predict_faces import predict_found_faces
 from fer_core.console import print_json, table
 from fer_core.labels import EMOTIONS
 from fer_core.runs import CHECKPOINTS
@@ -30,27 +31,37 @@ if TYPE_CHECKING:
 
 
 def predict_pictures(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Pictures of one cropped face each.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Pictures of one cropped face each; with --faces anything with faces."),
+    ],
     checkpoint: Annotated[str, typer.Option("--run", metavar="RUN[:EPOCH]", help=EPOCH_HELP)] = DEFAULT_RUN,
-    flip: Flip = False,
+    tta: TestTime = "none",
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
+    find: Annotated[
+        bool, typer.Option("--faces", help="Find faces in photos, folders and videos; prints CSV or JSON lines.")
+    ] = False,
+    every: Annotated[int, typer.Option(min=1, metavar="N", help="With --faces, look at every N-th frame only.")] = 1,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say which emotion a checkpoint sees in pictures of faces that are cropped already."""
+    """Say which emotion a checkpoint sees in faces that are cropped already, or with --faces in all it finds."""
+    if find:
+        predict_found_faces(images, checkpoint, tta, device, runs, every, as_json)
+        return
     faces = read_pictures(images)
     _, predictor = load_predictor(checkpoint, runs, device)
-    prediction = predict_faces(predictor, faces, flip)
+    prediction = predict_faces(predictor, faces, tta)
     rows = prediction_rows(images, prediction)
     if as_json:
-        print_json({"run": prediction.run, "epoch": prediction.epoch, "flip": flip, "faces": rows})
+        print_json({"run": prediction.run, "epoch": prediction.epoch, "tta": tta, "faces": rows})
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:
-        typer.echo(checkpoint_title(prediction, flip))
+        typer.echo(checkpoint_title(prediction))
         typer.echo(table([{key: f"{v:.1%}" if isinstance(v, float) else v for key, v in row.items()} for row in rows]))
 
 

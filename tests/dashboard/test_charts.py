@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dashboard import charts
+from fer_core.calibration import Reliability
 from fer_core.evaluation import Evaluation, Share
 from fer_core.labels import COLORS, EMOTIONS
 
@@ -99,6 +101,30 @@ def test_label_accuracy_of_two_tells_them_apart_by_form_too(evaluation: Evaluati
 def test_label_accuracy_without_faces() -> None:
     nothing = dict.fromkeys(EMOTIONS, Share(0, 0))
     assert len(tables(charts.label_accuracy({"run:1": nothing}))[0]) == 0
+
+
+def test_reliability_with_intervals_and_counts() -> None:
+    n, hits = [0] * 15, [0] * 15
+    n[7], hits[7], n[14], hits[14] = 10, 4, 90, 80
+    sure = [0.0] * 7 + [0.52] + [0.0] * 6 + [0.97]
+    before = Reliability(tuple(n), tuple(hits), tuple(sure), 1.0)
+    diagram, counts = charts.reliability({"before": before, "after": replace(before, confidence=(0.5,) * 15)})
+    table = diagram.layer[1].data
+    assert table["answer"].tolist() == ["before"] * 2 + ["after"] * 2
+    assert table["confidence"].tolist() == [0.52, 0.97, 0.5, 0.5]
+    np.testing.assert_allclose(table["accuracy"], [0.4, 8 / 9] * 2)
+    np.testing.assert_allclose(table.loc[0, ["low", "high"]].astype(float), Share(4, 10).interval)
+    np.testing.assert_allclose(table["from"], [7 / 15, 14 / 15] * 2)
+    np.testing.assert_allclose(table["to"], [8 / 15, 1] * 2)
+    np.testing.assert_allclose(table["right"] - table["left"], 1 / 30)  # the two bars of a bin share its width
+    assert diagram.layer[0].data.to_numpy().tolist() == [[0, 0], [1, 1]]
+    assert spec(counts)["encoding"]["y"]["field"] == "faces"
+    shapes = spec(diagram)["layer"][3]["encoding"]["shape"]["scale"]
+    assert shapes == {"domain": ["before", "after"], "range": ["circle", "diamond"]}
+    alone, bars = charts.reliability({"before": before})
+    assert alone.layer[1].data["right"].tolist() == alone.layer[1].data["to"].tolist()
+    assert spec(alone)["layer"][1]["encoding"]["color"]["legend"] is None
+    assert spec(bars)["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
 
 
 @pytest.mark.parametrize("measure", ["accuracy", "loss"])

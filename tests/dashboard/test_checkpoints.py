@@ -36,6 +36,7 @@ def test_both_scores_with_their_protocol(
         low, high = Share(hits[epoch], 70).interval
         interval = f"95% interval {low:.1%} to {high:.1%} (Wilson) on fer2013.csv, validation, n = 70"
         assert interval in page.texts
+    assert page.texts.count("None of these faces also stands in training.") == 2
 
 
 @pytest.mark.parametrize("flipped", ["Wrong to right", "Right to wrong"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fer_core.data import FaceDataset, demo_faces
+from fer_core.calibration import calibrate, fit_temperature, halves, reliability, scaled, store_calibration
+from fer_core.data import FaceDataset, LoadOptions, demo_faces, load_dataset
 from fer_core.evaluation import Share
 from fer_core.labels import EMOTIONS
 from fer_core.runs import Run, halved
@@ -171,6 +174,166 @@ def test_real_faces_are_recognised_as_the_runs_own(open_page: Any, shipped: Path
     assert page.app.selectbox(key="scored").value == "validation"
     np.testing.assert_array_equal(shown_matrix(page), line["confusion"])
     assert len(page.tile_ids()) == min(60, shown_matrix(page)[2, 4])
+
+    faces, saved = load_dataset(fer2013_path), Run(shipped / "report-resnet").predictions("validation")
+    assert saved is not None
+    learned = {face.tobytes() for face in faces.split("train").images}
+    validation = faces.split("validation")
+    new = np.array([face.tobytes() not in learned for face in validation.images])
+    right = saved.probabilities[saved.epochs.index(epoch or 0)].argmax(axis=1) == validation.emotions
+    share = Share(int(right[new].sum()), int(new.sum()))
+    assert share.n == 3589 - 280
+    assert f"Without the 280 faces that also stand in training: {share}" in page.texts
+
+
+# -- faces seen in training ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaky(runs: Path, own_data: Path, tmp_path: Path) -> Path:
+    """The faces again, now with four training faces among the validation faces; "own" says it was trained on them."""
+    lines = own_data.read_text().splitlines()
+    pixels = [line.split(",")[1] for line in lines]
+    for k, copied in enumerate((1, 2, 2, 3)):
+        emotion, _, usage = lines[127 + 10 * k].split(",")
+        assert usage == "PublicTest"
+        lines[127 + 10 * k] = f"{emotion},{pixels[copied]},{usage}"
+    path = tmp_path / "leaky" / "fer2013.csv"
+    path.parent.mkdir()
+    path.write_text("\n".join([*lines, ""]))
+    info = json.loads((runs / "own" / "run.json").read_text())
+    info["data"]["fingerprint"] = load_dataset(path, LoadOptions(use_cache=False)).fingerprint
+    (runs / "own" / "run.json").write_text(json.dumps(info))
+    return path
+
+
+def test_accuracy_without_the_faces_seen_in_training(
+    open_page: Any, runs: Path, leaky: Path, said: Callable[..., np.ndarray]
+) -> None:
+    validation = load_dataset(leaky, LoadOptions(use_cache=False)).split("validation")
+    right = said(validation, 2).argmax(axis=1) == validation.emotions
+    right = np.delete(right, [0, 10, 20, 30])
+    expected = f"Without the 4 faces that also stand in training: {Share(int(right.sum()), 66)}"
+    assert expected in open_page("confusion", runs, leaky, checkpoint="own:2", scored=f"{OWN}, validation").texts
+    assert expected in open_page("checkpoints", runs, leaky, checkpoint="own:2", before="other:1").texts
+
+
+def test_where_none_was_seen_and_where_that_is_not_known(
+    confusion: Any, open_page: Any, runs: Path, leaky: Path
+) -> None:
+    none = "None of these faces also stands in training."
+    assert none in confusion(checkpoint="own:3").texts
+    assert none in confusion(checkpoint="own:3", scored=f"{OWN}, test").texts
+    silent = [confusion(checkpoint="own:3", scored=f"{OWN}, train")]
+    silent += [open_page("confusion", runs, leaky, checkpoint="other:3", scored=f"{OWN}, validation")]  # not its faces
+    for page in silent:
+        assert "in training" not in " ".join(page.texts)
+
+
+# -- calibration -----------------------------------------------------------------------------------
+
+
+def bins_shown(page: Any) -> dict[str, dict[int, int]]:
+    """How many faces the diagram shows in each bin, by answer."""
+    _, table = page.chart("answer", "confidence", "accuracy", "faces")
+    rows = table.drop_duplicates(["answer", "from"])
+    return {
+        answer: {round(15 * left): int(n) for left, n in part[["from", "faces"]].itertuples(index=False)}
+        for answer, part in rows.groupby("answer")
+    }
+
+
+def counted_bins(probabilities: np.ndarray) -> dict[int, int]:
+    counts, _ = np.histogram(probabilities.max(axis=1), np.linspace(0, 1, 16))
+    return {b: int(n) for b, n in enumerate(counts) if n}
+
+
+def test_a_temperature_is_fitted_here(confusion: Any, own_faces: FaceDataset, said: Callable[..., np.ndarray]) -> None:
+    validation = own_faces.split("validation")
+    probabilities = halved(said(validation, 3)).astype(np.float32)
+    fit, check = halves(validation.emotions)
+    temperature = fit_temperature(probabilities[fit], validation.emotions[fit])
+    after = scaled(probabilities[check], temperature)
+    page = confusion(checkpoint="own:3", beside="Calibration")
+    assert bins_shown(page) == {
+        "As the network says": counted_bins(probabilities[check]),
+        f"At temperature {temperature:.2f}": counted_bins(after),
+    }
+    errors = [reliability(each, validation.emotions[check]) for each in (probabilities[check], after)]
+    (caption,) = [text for text in page.texts if text.startswith("ECE")]
+    assert caption == (
+        f"ECE **{errors[0].ece:.1%}**, scaled **{errors[1].ece:.1%}**; NLL {errors[0].nll:.3f}, scaled "
+        f"{errors[1].nll:.3f} nats. Fitted on 35 faces of {OWN}, validation; shown on the other 35. "
+        "To keep it: `python -m fer_core calibrate own:3`"
+    )
+    page = confusion(checkpoint="own:3", beside="By emotion")
+    assert not [text for text in page.texts if text.startswith("ECE")]
+
+
+def test_a_stored_temperature_is_used_on_other_faces(
+    open_page: Any, runs: Path, own_data: Path, own_faces: FaceDataset, said: Callable[..., np.ndarray]
+) -> None:
+    validation, test = own_faces.split("validation"), own_faces.split("test")
+    fitted = calibrate(
+        said(validation, 2),
+        validation.emotions,
+        epoch=2,
+        data=OWN,
+        split="validation",
+        fingerprint=validation.fingerprint,
+    )
+    store_calibration(Run(runs / "own"), replace(fitted, temperature=4.0))
+    page = open_page(
+        "confusion", runs, own_data, checkpoint="own:2", beside="Calibration", scored=f"{OWN}, test", dark=True
+    )
+    probabilities = said(test, 2)
+    assert bins_shown(page) == {
+        "As the network says": counted_bins(probabilities),
+        "At temperature 4.00": counted_bins(scaled(probabilities, 4.0)),
+    }
+    (caption,) = [text for text in page.texts if text.startswith("ECE")]
+    assert caption.endswith(f"Fitted on 35 faces of {OWN}, validation; shown on 56 faces of {OWN}, test.")
+    page = open_page("confusion", runs, own_data, checkpoint="own:2", beside="Calibration")
+    assert bins_shown(page)["As the network says"] == counted_bins(said(validation, 2)[halves(validation.emotions)[1]])
+
+
+def test_a_temperature_of_faces_that_are_not_here(open_page: Any, shipped: Path, runs: Path) -> None:
+    for path in shipped.iterdir():
+        shutil.copytree(path, runs / path.name)
+    run = Run(runs / "report-cnn")
+    first, second = run.epochs()[:2]
+    (runs / "report-cnn" / "calibration.json").unlink(missing_ok=True)
+    page = open_page("confusion", runs, checkpoint=f"report-cnn:{first}", beside="Calibration")
+    (info,) = page.says("info")
+    assert f"`python -m fer_core calibrate report-cnn:{first} --data PATH`" in info
+    rng = np.random.default_rng(0)
+    probabilities, emotions = rng.dirichlet(np.full(7, 0.4), 700), np.arange(700) % 7
+    named = {"data": "FER2013", "split": "validation", "fingerprint": "elsewhere"}
+    fitted = calibrate(probabilities, emotions, epoch=second, **named)
+    store_calibration(run, fitted)
+    page = open_page("confusion", runs, checkpoint=f"report-cnn:{second}", beside="Calibration")
+    shown = bins_shown(page)
+    assert shown["As the network says"] == counted_bins(probabilities[halves(emotions)[1]])
+    (caption,) = [text for text in page.texts if text.startswith("ECE")]
+    assert caption.endswith("Fitted on 350 faces of FER2013, validation; shown on the other 350.")
+    (runs / "report-cnn" / "calibration.json").write_text("{")
+    page = open_page("confusion", runs, checkpoint=f"report-cnn:{second}", beside="Calibration")
+    assert "calibration.json cannot be read" in page.says("error")[0]
+
+
+def test_without_validation_faces_there_is_no_temperature(
+    open_page: Any, runs: Path, own_data: Path, tmp_path: Path
+) -> None:
+    lines = [line for line in own_data.read_text().splitlines() if "PublicTest" not in line]
+    (tmp_path / "some.csv").write_text("\n".join([*lines, ""]))
+    page = open_page(
+        "confusion", runs, tmp_path / "some.csv", checkpoint="own:2", beside="Calibration", scored="some.csv, test"
+    )
+    assert list(bins_shown(page)) == ["As the network says"]
+    (caption,) = [text for text in page.texts if text.startswith("ECE")]
+    assert caption.endswith(
+        "On 56 faces of some.csv, test; there are no labelled validation faces to fit a temperature on."
+    )
 
 
 def test_a_run_without_recorded_scores(open_page: Any, runs: Path) -> None:
