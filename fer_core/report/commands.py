@@ -1,0 +1,98 @@
+"""The commands that reproduce a run and its report, as a person would type them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fer_core.config import TrainConfig, load_recipe
+from fer_core.errors import ConfigError
+from fer_core.runs import Run
+
+DEMO_PATH = "fer_core/data/demo/demo_faces.parquet"
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands for one checkpoint.
+
+    data     the file or folder by its name alone: where it lies on this machine is nobody's business
+    options  of reading it, as typed: "--label-order alphabetical"
+    """
+
+    run: Run
+    epoch: int
+    split: str
+    data: str
+    options: str = ""
+
+    def report(self, part: str = "", language: str = "en", show_faces: bool = True) -> str:
+        """The whole report, or one part of it alone."""
+        only, out = (f" --only {part}", f"{part}.html") if part else ("", "report.html")
+        spoken, hidden = "" if language == "en" else f" --lang {language}", "" if show_faces else " --no-faces"
+        return f"{self._on('report')}{only}{spoken}{hidden} --out {out}"
+
+    def evaluate(self) -> str:
+        return self._on("evaluate")
+
+    def calibrate(self) -> str:
+        return f"python -m fer_core calibrate {shlex.quote(f'{self.run.name}:{self.epoch}')} {self._data()}"
+
+    def show_data(self) -> str:
+        return f"python -m fer_core data {shlex.quote(self.data)}{self._options()}"
+
+    def train(self) -> str:
+        """`train.py` with all that the run's config changes of its recipe."""
+        config = self.run.config
+        try:
+            recipe, base = config.recipe, load_recipe(config.recipe)
+        except ConfigError:
+            recipe, base = f"{config.recipe}.toml", config
+        own = {"epochs": "--epochs", "seed": "--seed", "keep_epochs": "--keep-epochs"}
+        changed = [f.name for f in fields(TrainConfig) if getattr(config, f.name) != getattr(base, f.name)]
+        parts = [
+            f"{own[name]} {shlex.quote(str(getattr(config, name)))}"
+            if name in own
+            else f"--set {shlex.quote(f'{name}={_toml(getattr(config, name))}')}"
+            for name in dict.fromkeys([*changed, "seed"])
+            if name != "model_args"
+        ]
+        if "model_args" in changed:
+            parts += [
+                f"--set {shlex.quote(f'model_args.{key}={_toml(value)}')}" for key, value in config.model_args.items()
+            ]
+        return " ".join([f"python train.py {shlex.quote(recipe)}", self._data(), *parts])
+
+    def _on(self, command: str) -> str:
+        checkpoint = shlex.quote(f"{self.run.name}:{self.epoch}")
+        return f"python -m fer_core {command} {checkpoint} {self._data()} --split {self.split}"
+
+    def _data(self) -> str:
+        return f"--data {shlex.quote(self.data)}{self._options()}"
+
+    def _options(self) -> str:
+        return f" {self.options}" if self.options else ""
+
+
+def data_name(path: Path | None) -> str:
+    """What a command calls the data at `path`, where `None` stands for the demo faces."""
+    return DEMO_PATH if path is None else path.resolve().name
+
+
+def _toml(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def curation_lines(curation: Mapping[str, Any] | None) -> list[str]:
+    """What was taken out of the data or relabelled before training, as the run noted it: a line an entry."""
+    lines = []
+    for key, value in (curation or {}).items():
+        told = (
+            f"{len(value):,}" if isinstance(value, list | dict) else f"{value:,}" if isinstance(value, int) else value
+        )
+        lines.append(f"{str(key).replace('_', ' ')}: {told}")
+    return lines
