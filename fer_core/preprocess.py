@@ -23,22 +23,37 @@ FER2013_MEAN = 0.5077
 FER2013_STD = 0.2551
 
 
-def to_face(picture: Image.Image | np.ndarray) -> np.ndarray:
-    """Any gray or colour picture as one face: uint8 (48, 48).
+def to_face(picture: Image.Image | np.ndarray, box: tuple[float, float, float, float] | None = None) -> np.ndarray:
+    """Any gray or colour picture, or the part of it within a box, as one face: uint8 (48, 48).
 
     picture: a PIL image of any mode, or uint8 (H, W) or (H, W, 3). Colour becomes luma (ITU-R 601); another size is
-    resampled with antialiasing (area averaging when shrinking, bicubic when growing). Raises DataError for an array of
-    another shape or type.
+    resampled with antialiasing (area averaging when shrinking, bicubic when growing). box: left, top, right, bottom
+    within the picture, in pixels, whole or not. Raises DataError for an array of another shape or type.
     """
-    image = picture if isinstance(picture, Image.Image) else _image_of(picture)
-    if image.mode.startswith("I"):  # 16 bits a pixel: the upper eight; Pillow would make white of all above 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    image = eight_bits(picture if isinstance(picture, Image.Image) else _image_of(picture))
     if image.mode != "L":
         image = image.convert("L")
-    if image.size != (FACE_SIZE, FACE_SIZE):
-        shrinking = min(image.size) >= FACE_SIZE
-        image = image.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BOX if shrinking else Image.Resampling.BICUBIC)
-    return np.asarray(image)
+    left, top, right, bottom = box or (0, 0, *image.size)
+    if (left, top, right, bottom) == (0, 0, *image.size) and image.size == (FACE_SIZE, FACE_SIZE):
+        return np.asarray(image)
+    if min(right - left, bottom - top) < FACE_SIZE:
+        size = (FACE_SIZE, FACE_SIZE)
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC, (left, top, right, bottom)))
+    rows, columns = _shares(top, bottom, image.height), _shares(left, right, image.width)
+    face: np.ndarray = np.rint(rows @ np.asarray(image, np.float32) @ columns.T).astype(np.uint8)
+    return face
+
+
+def _shares(start: float, stop: float, size: int) -> np.ndarray:
+    """How much of a part's mean comes from each pixel, where 48 equal parts divide start..stop: float32 (48, size)."""
+    edges, pixels = np.linspace(start, stop, FACE_SIZE + 1)[:, None], np.arange(size)
+    shared = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return np.asarray(shared.clip(0) * FACE_SIZE / (stop - start), np.float32)
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """An image of 16 bits a pixel by its upper eight; Pillow would make white of all above 255. Others as they are."""
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)) if image.mode.startswith("I") else image
 
 
 def _image_of(array: np.ndarray) -> Image.Image:

@@ -28,7 +28,7 @@ import pyarrow as pa
 from fer_core.data.reading import Rows
 from fer_core.preprocess import FACE_SIZE
 
-FORMAT = 1  # part of every key: raise it when the same files would be read otherwise than before
+FORMAT = 2  # part of every key: raise it when the same files would be read otherwise than before
 _KEPT = 12  # data sets; the ones not opened for longest are removed beyond that
 _ORPHANED = 3600.0  # seconds without a change after which a half-written entry belongs to nobody
 _SETTLED_NS = 100_000_000  # a file changed this short a time ago could change again without a new time stamp

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from fer_core.preprocess import FACE_SIZE, to_face
 
 # What Pillow raises for bytes that are no picture, or a damaged one.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 _THREADS = 4  # Pillow decodes outside the interpreter's lock
 
 T = TypeVar("T")
@@ -47,12 +47,12 @@ def decode_all(pictures: Sequence[bytes | Path | None]) -> Faces:
                 faces.images[i] = to_face(image)
                 faces.resized += image.size != (FACE_SIZE, FACE_SIZE)
                 faces.recoloured += image.mode != "L"
-        except _BROKEN as error:
-            faces.broken[i] = f"not a picture that can be read ({_first_words(error)})"
+        except BROKEN as error:
+            faces.broken[i] = f"not a picture that can be read ({first_words(error)})"
     return faces
 
 
-def _first_words(error: Exception) -> str:
+def first_words(error: Exception) -> str:
     """The library's reason, short and without the addresses of its objects."""
     return "unknown format" if isinstance(error, UnidentifiedImageError) else str(error).partition("\n")[0]
 

@@ -1,0 +1,63 @@
+"""Video files, frame by frame: memory does not grow with their length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fer_core.errors import DataError
+
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp", ".ts")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a video.
+
+    number  from 0, in the order in which they are shown
+    time    seconds since the first
+    share   about how much of the video has been read with it, 0..1; 0 where its length is unknown
+    rgb     uint8 (H, W, 3), upright
+    """
+
+    number: int
+    time: float
+    share: float
+    rgb: np.ndarray
+
+
+def read_video(path: Path, every: int = 1) -> Iterator[Frame]:
+    """Every `every`-th frame of a video file, turned as its camera was held.
+
+    Raises DataError for a file that is no video, and after its last good frame for one that breaks off.
+    """
+    import av  # a second, and only videos need it
+
+    number = -1
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path} holds no pictures; name a video.")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            length = container.duration / av.time_base if container.duration else 0.0
+            first = None
+            for number, frame in enumerate(container.decode(stream)):
+                stamp = frame.time if frame.time is not None else number / float(stream.average_rate or 25)
+                first = stamp if first is None else first
+                if number % every == 0:
+                    rgb = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+                    share = min(1.0, (stamp - first) / length) if length else 0.0
+                    yield Frame(number, stamp - first, share, np.ascontiguousarray(rgb))
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        if number < 0:
+            raise DataError(f"{path} is no video that can be read ({reason}); save it as MP4.") from error
+        raise DataError(f"{path} breaks off after frame {number} ({reason}); all before it was read.") from error
+    if number < 0:
+        raise DataError(f"{path} holds no pictures; name a video.")
+    if length - stamp > max(2.0, 0.1 * length):
+        raise DataError(f"{path} breaks off after {stamp:.0f} of {length:.0f} seconds; all before it was read.")

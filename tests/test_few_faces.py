@@ -1,0 +1,191 @@
+"""Few faces by ONNX Runtime: the same answers, nobody waits, and PyTorch goes on where it cannot be had."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from fer_core.data import FaceDataset
+from fer_core.few_faces import CALLS, MAX_FACES, TOLERANCE, FewFaces
+from fer_core.inference import Predictor, predict_probabilities
+from fer_core.models import MODELS, create_model
+from fer_core.onnx_export import to_onnx
+from fer_core.preprocess import Preprocess
+from fer_core.runs import Checkpoint, Run
+
+CPU = torch.device("cpu")
+
+
+def network(name: str = "EmotionResNet", seed: int = 0) -> Checkpoint:
+    torch.manual_seed(seed)
+    return Checkpoint("run", 1, create_model(name).eval(), Preprocess(), {})
+
+
+def as_onnx(checkpoint: Checkpoint) -> bytes:
+    return to_onnx(checkpoint).SerializeToString()
+
+
+def eager(checkpoint: Checkpoint, faces: np.ndarray) -> np.ndarray:
+    return predict_probabilities(checkpoint.model, checkpoint.preprocess, faces, CPU)
+
+
+def levels(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 48, 48)).astype(np.uint8)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def ask(few: FewFaces, times: int = CALLS) -> None:
+    for _ in range(times):
+        few(levels(1), lambda: np.zeros((1, 7), np.float32))
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    return as_onnx(network())
+
+
+class Counted:
+    """A conversion that waits until it is let go, and counts how often it was asked for."""
+
+    def __init__(self, content: bytes | Exception) -> None:
+        self.content, self.calls, self.go = content, 0, threading.Event()
+
+    def __call__(self) -> bytes:
+        self.calls += 1
+        self.go.wait(60)
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
+
+
+@pytest.fixture
+def counted(content: bytes) -> Iterator[Counted]:
+    conversion = Counted(content)
+    yield conversion
+    conversion.go.set()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_network_answers_as_in_pytorch(name: str) -> None:
+    checkpoint = network(name)
+    few = FewFaces(partial(as_onnx, checkpoint))
+    ask(few)
+    wait_for(lambda: few.ready)
+    few(levels(1), partial(eager, checkpoint, levels(1)))  # compared with PyTorch's, and believed from here on
+    for n in range(1, MAX_FACES + 1):
+        faces = levels(n, seed=n)
+        answer = few(faces, lambda: pytest.fail("PyTorch was asked"))
+        assert answer.dtype == np.float32
+        np.testing.assert_allclose(answer, eager(checkpoint, faces), atol=TOLERANCE)
+    mirrored = faces[:, :, ::-1]  # not contiguous in memory
+    np.testing.assert_allclose(
+        few(mirrored, lambda: pytest.fail("PyTorch was asked")), eager(checkpoint, mirrored), atol=TOLERANCE
+    )
+
+
+def test_nobody_waits_and_the_conversion_begins_once_and_late(counted: Counted) -> None:
+    few = FewFaces(counted)
+    ask(few, CALLS - 1)
+    time.sleep(0.05)
+    assert counted.calls == 0
+    ask(few, 50)  # answered while the conversion goes on
+    wait_for(lambda: counted.calls == 1)
+    assert not few.ready
+    counted.go.set()
+    wait_for(lambda: few.ready)
+    assert counted.calls == 1
+
+
+def test_a_conversion_that_fails_leaves_pytorch_answering(caplog: pytest.LogCaptureFixture) -> None:
+    conversion = Counted(RuntimeError("no such operator"))
+    conversion.go.set()
+    few = FewFaces(conversion)
+    ask(few)
+    wait_for(lambda: "cannot be converted for ONNX Runtime (no such operator)" in caplog.text)
+    expected = np.full((1, 7), 1 / 7, np.float32)
+    for _ in range(3 * CALLS):
+        assert few(levels(1), lambda: expected) is expected
+    assert conversion.calls == 1
+    assert not few.ready
+
+
+def test_another_networks_answers_are_never_shown(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    few = FewFaces(lambda: content)
+    ask(few)
+    wait_for(lambda: few.ready)
+    other = network(seed=1)  # as after a training that replaced the file in the meantime
+    for _ in range(3):
+        np.testing.assert_array_equal(few(levels(2), partial(eager, other, levels(2))), eager(other, levels(2)))
+    assert not few.ready
+    assert "does not answer as PyTorch does" in caplog.text
+
+
+def test_without_onnxruntime_nothing_is_converted(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == "onnxruntime" else found(name, *more)
+    )
+    ask(FewFaces(counted), 2 * CALLS)
+    time.sleep(0.05)
+    assert counted.calls == 0
+
+
+def test_many_threads_at_once(counted: Counted) -> None:
+    checkpoint = network()
+    few = FewFaces(counted)
+    faces = [levels(1 + i % MAX_FACES, seed=i) for i in range(16)]
+    expected = [eager(checkpoint, some) for some in faces]
+
+    def work(i: int) -> float:
+        if i == 60:
+            counted.go.set()  # the change from one to the other falls into the middle
+        answer = few(faces[i % 16], partial(eager, checkpoint, faces[i % 16]))
+        return float(np.abs(answer - expected[i % 16]).max())
+
+    with ThreadPoolExecutor(8) as pool:
+        differences = list(pool.map(work, range(400)))
+    assert max(differences) <= TOLERANCE
+    assert counted.calls == 1
+
+
+def test_the_predictor_asks_it_for_a_few_plain_faces_only(finished: Run, faces: FaceDataset) -> None:
+    asked: list[int] = []
+
+    def few(some: np.ndarray, plain: Callable[[], np.ndarray]) -> np.ndarray:
+        asked.append(len(some))
+        return plain()
+
+    predictor: Predictor = replace(Predictor.load(finished), few_faces=few)
+    for n in (0, 1, MAX_FACES, MAX_FACES + 1, 60):
+        predictor.predict(faces.images[:n])
+    predictor.predict(faces.images[:1], tta="flip")
+    assert asked == [1, MAX_FACES]
+    shares: list[float] = []
+    predictor.predict(faces.images[:1], report=shares.append)
+    assert shares[-1] == 1.0
+
+
+def test_a_predictor_changes_over_by_itself(finished: Run, faces: FaceDataset) -> None:
+    """The whole way, with the conversion in a process of its own; explanations still have the PyTorch network."""
+    predictor = Predictor.load(finished)
+    assert predictor.few_faces is not None
+    first = [predictor.predict(face[None]).probabilities for face in faces.images[:CALLS]]
+    wait_for(lambda: predictor.few_faces is not None and predictor.few_faces.ready)
+    for face, expected in zip(faces.images[:CALLS], first, strict=True):
+        np.testing.assert_allclose(predictor.predict(face[None]).probabilities, expected, atol=TOLERANCE)
+    assert predictor.checkpoint.model(predictor.checkpoint.preprocess(faces.images[:1])).requires_grad
