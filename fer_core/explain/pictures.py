@@ -80,10 +80,16 @@ def colors(values: np.ndarray, scale: float, look: Look) -> np.ndarray:
 
 def overlay(face: np.ndarray, values: np.ndarray, look: Look, scale: float, times: int = 1) -> Image.Image:
     """A map (48, 48), of which `part_of` was taken, over its face uint8 (48, 48), each pixel a square of `times`."""
-    share = np.clip(np.abs(np.nan_to_num(values / scale, nan=0.0)), 0, 1)
-    alpha = look.opacity * (share**0.7)[..., None]  # a little more than in proportion: weak values must not vanish
-    mixed = (1 - alpha) * face[..., None] + alpha * colors(values, scale, look)
+    rgb, opacity = blend_of(values, look, scale)
+    mixed = (1 - opacity[..., None]) * face[..., None] + opacity[..., None] * rgb
     return enlarged(np.rint(mixed).astype(np.uint8), times)
+
+
+def blend_of(values: np.ndarray, look: Look, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """What to lay over a face: colours uint8 (..., 3), and how far they hide it, 0..1 (...)."""
+    share = np.clip(np.abs(np.nan_to_num(values / scale, nan=0.0)), 0, 1)
+    opacity = look.opacity * share**0.7  # a little more than in proportion: weak values must not vanish
+    return colors(values, scale, look), np.asarray(opacity)
 
 
 def plain(values: np.ndarray, look: Look, scale: float, times: int = 1) -> Image.Image:

@@ -156,11 +156,12 @@ class Visit:
 
 @pytest.fixture
 def visit(chromium: Any, server: Server) -> Iterator[Callable[..., Visit]]:
-    """Starts visits (keywords are the browser context's); each must end without a complaint of the browser's."""
+    """Starts visits, in `browser` where it is given (keywords are the context's); each must end without a complaint of
+    the browser's."""
     visits: list[Visit] = []
 
-    def start(**options: Any) -> Visit:
-        visits.append(Visit(chromium, server, **options))
+    def start(browser: Any = None, **options: Any) -> Visit:
+        visits.append(Visit(browser or chromium, server, **options))
         return visits[-1]
 
     yield start
