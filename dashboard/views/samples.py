@@ -99,3 +99,6 @@ with wide:
 if side is not None and opened is not None:
     with side:
         widgets.face_panel(chosen, split, opened, said, rows)
+        here = state.query(split=split.capitalize(), face=str(part.ids[opened]))
+        st.page_link("views/saliency.py", label="What is looked at", icon=":material/visibility:", query_params=here)
+        st.page_link("views/map.py", label="Neighbours on the map", icon=":material/scatter_plot:", query_params=here)

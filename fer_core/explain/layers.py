@@ -168,6 +168,23 @@ def run_to(model: nn.Module, inputs: Tensor, name: str, tap: Tap = "response") -
     raise ConfigError(f"{type(model).__name__} did not run its layer '{name}' on these faces.")
 
 
+def run_to_head(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The penultimate features (N, D) of inputs (N, 1, 48, 48): what enters the last linear layer.
+
+    Raises ConfigError where a network ends without one.
+    """
+    entered: list[Tensor] = []
+
+    def note(_module: nn.Module, given: tuple[Any, ...], _output: Any) -> None:
+        entered[:] = [given[0]]  # each linear layer in turn: what stays is the last one's
+
+    with hooked(model, {name: note for name, module in model.named_modules() if isinstance(module, nn.Linear)}):
+        model(inputs)
+    if not entered:
+        raise ConfigError(f"{type(model).__name__} has no linear layer at its end, so it has no penultimate features.")
+    return entered[0].flatten(1)
+
+
 class _ReachedError(Exception):
     """The layer that was asked for has been computed; never leaves `run_to`."""
 
