@@ -11,12 +11,17 @@ st.html(
 page = st.navigation(
     [
         st.Page("views/home.py", title="Home", icon=":material/home:", default=True),
+        st.Page("views/try_it.py", title="Try it", icon=":material/photo_camera:"),
         st.Page("views/samples.py", title="Samples", icon=":material/grid_view:"),
+        st.Page("views/data.py", title="Data", icon=":material/database_search:"),
         st.Page("views/saliency.py", title="Saliency", icon=":material/visibility:"),
         st.Page("views/layers.py", title="Layers", icon=":material/layers:"),
+        st.Page("views/map.py", title="Map", icon=":material/scatter_plot:"),
+        st.Page("views/structure.py", title="Structure", icon=":material/account_tree:"),
         st.Page("views/training.py", title="Training", icon=":material/monitoring:"),
         st.Page("views/checkpoints.py", title="Checkpoints", icon=":material/compare:"),
         st.Page("views/confusion.py", title="Confusion", icon=":material/grid_on:"),
+        st.Page("views/export.py", title="Export", icon=":material/ios_share:"),
     ]
 )
 with widgets.errors_shown():

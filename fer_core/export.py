@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,28 +49,44 @@ def write_submission(
     `check_submission` raise, and DataError where the file cannot be written.
     """
     check_target(path, columns, overwrite)
-    rows = enumerate(emotions.tolist()) if ID_COLUMN in columns else ((emotion,) for emotion in emotions.tolist())
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+        path.write_bytes(submission_csv(emotions, columns))
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
     return check_submission(path, len(emotions))
 
 
-def check_submission(path: Path, n: int) -> Submission:
-    """The submission in a file, held to what Kaggle asks of one for `n` faces: a header of COLUMN_FORMS, `n` rows, ids
-    0 to n-1 in order, labels 0 to 6. Raises DataError naming the line and the value at fault."""
+def submission_csv(emotions: np.ndarray, columns: tuple[str, ...] = COLUMN_FORMS[0]) -> bytes:
+    """Predicted emotions (N,) as the content of a submission."""
+    rows = enumerate(emotions.tolist()) if ID_COLUMN in columns else ((emotion,) for emotion in emotions.tolist())
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
+    return stream.getvalue().encode()
+
+
+def check_submission(path: Path, n: int | None = None) -> Submission:
+    """The submission in a file; see `parse_submission`. Raises DataError also where it cannot be read."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (OSError, ValueError, csv.Error) as error:
+        return parse_submission(path.read_bytes(), path, n)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read as a CSV ({error}).") from error
+
+
+def parse_submission(content: bytes, path: Path, n: int | None = None) -> Submission:
+    """A submission from a file's content, held to what Kaggle asks of one for `n` faces (None: as many as it has
+    rows): a header of COLUMN_FORMS, `n` rows, ids 0 to n-1 in order, labels 0 to 6.
+
+    path: what errors call it. Raises DataError naming the line and the value at fault.
+    """
+    try:
+        header, *rows = list(csv.reader(io.StringIO(content.decode(), newline=""))) or [[]]
+    except (ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a CSV ({error}).") from error
     columns = tuple(header)
     if columns not in COLUMN_FORMS:
         forms = " or ".join(",".join(form) for form in COLUMN_FORMS)
         raise DataError(f"{path}, line 1: the columns are '{','.join(columns)}'; they should be {forms}.")
-    if len(rows) != n:
+    if n is not None and len(rows) != n:
         raise DataError(f"{path} has {len(rows):,} rows for {n:,} faces; write it again.")
     labels = {str(label): label for label in range(len(EMOTIONS))}
     for i, row in enumerate(rows):

@@ -17,7 +17,7 @@ from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
 from fer_core.runs import Run, halved
 
-PAGES = ("Samples", "Saliency", "Layers", "Training", "Checkpoints", "Confusion")
+PAGES = ("Try it", "Samples", "Data", "Saliency", "Layers", "Map", "Structure", "Training", "Checkpoints", "Confusion", "Export")
 
 
 @pytest.fixture(scope="module")

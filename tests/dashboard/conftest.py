@@ -126,12 +126,27 @@ def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
     return opened
 
 
-@pytest.fixture(params=["home", "samples", "saliency", "layers", "training", "checkpoints", "confusion"])
+@pytest.fixture(
+    params=[
+        "home",
+        "try_it",
+        "samples",
+        "data",
+        "saliency",
+        "layers",
+        "map",
+        "structure",
+        "training",
+        "checkpoints",
+        "confusion",
+        "export",
+    ]
+)
 def any_page(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["samples", "saliency", "layers", "checkpoints", "confusion"])
+@pytest.fixture(params=["try_it", "samples", "saliency", "layers", "map", "structure", "checkpoints", "confusion", "export"])
 def checkpoint_page(request: pytest.FixtureRequest) -> str:
     """The pages that show what a checkpoint says."""
     return str(request.param)

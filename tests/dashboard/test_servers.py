@@ -1,0 +1,123 @@
+"""Netron's page as this machine serves it, and TensorBoard as a child process."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard.servers import NetronServer, TensorBoardServer
+from fer_core.errors import FerError
+
+pytest.importorskip("netron")
+pytest.importorskip("tensorboard")
+
+
+@pytest.fixture(scope="module")
+def netron() -> Iterator[NetronServer]:
+    server = NetronServer(most=2)
+    yield server
+    server.close()
+
+
+def get(url: str) -> tuple[bytes, dict[str, str]]:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+
+
+def refused(url: str) -> int:
+    with pytest.raises(urllib.error.HTTPError) as error:
+        get(url)
+    return error.value.code
+
+
+def test_each_model_has_its_own_page(netron: NetronServer) -> None:
+    urls = [netron.show(f"run:{epoch}", f"{epoch}.onnx", bytes([epoch] * 9)) for epoch in (1, 2)]
+    for epoch, url in zip((1, 2), urls, strict=True):
+        assert url.startswith("http://localhost:")
+        page = get(url)[0].decode()
+        assert f'<meta name="file" content="data/{epoch}.onnx">' in page
+        assert get(f"{url}data/{epoch}.onnx")[0] == bytes([epoch] * 9)
+    assert refused(f"{urls[0]}data/2.onnx") == 404
+    netron.show("run:3", "3.onnx", b"")
+    assert refused(urls[0]) == 404  # two are kept
+    assert get(urls[1])
+
+
+def test_the_page_reports_nothing_to_anyone(netron: NetronServer) -> None:
+    url = netron.show("run:5", "5.onnx", b"model")
+    page, headers = get(url)
+    assert page.count(b'<meta name="version"') == 1
+    assert b'<meta name="version" content="0.0.0">' in page  # this version sends no telemetry
+    assert b'<meta name="date"' not in page
+    assert page.index(b"quiet.js") < page.index(b"index.js")
+    assert b"document, 'cookie'" in get(f"{url}quiet.js")[0]
+    for path in ("", "view.js", "onnx-metadata.json", "grapher.css"):
+        content, headers = get(url + path)
+        policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'self'"
+        assert policy["connect-src"] == "'self' data: blob:"
+        assert "script-src" not in policy  # so it is default-src's
+        assert len(content) > 1000
+    json.loads(get(f"{url}onnx-metadata.json")[0])
+
+
+def test_nothing_but_netrons_files_is_served(netron: NetronServer) -> None:
+    url = netron.show("run:6", "6.onnx", b"model")
+    for path in (
+        "server.py",
+        "../netron/index.html",
+        "%2e%2e/pip/__init__.py",
+        "..%2f..%2fetc%2fpasswd",
+        "__pycache__/",
+        "x",
+    ):
+        assert refused(url + path) == 404
+    root = url.removesuffix("run%3A6/")
+    assert refused(root) == refused(f"{root}other/") == 404
+
+
+def test_the_server_answers_this_machine_only(netron: NetronServer) -> None:
+    assert netron.server.server_address[0] == "127.0.0.1"
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "netron")
+
+
+def test_without_netron(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.servers.find_spec", lambda _: None)
+    with pytest.raises(FerError, match=r"netron is not installed; install it with: pip install -r requirements\.txt"):
+        NetronServer()
+
+
+def test_tensorboard_serves_one_log_after_the_other(tmp_path: Path) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    for name in ("first", "second"):
+        with SummaryWriter(str(tmp_path / name / name)) as writer:
+            writer.add_scalar("accuracy", 0.5, 1)
+    server = TensorBoardServer()
+    try:
+        url = server.show(tmp_path / "first")
+        process = server.process
+        assert json.loads(get(f"{url}data/runs")[0]) == ["first"]
+        assert server.show(tmp_path / "first") == url
+        assert server.process is process
+        again = server.show(tmp_path / "second")
+        assert json.loads(get(f"{again}data/runs")[0]) == ["second"]
+        assert process is not None
+        assert process.poll() is not None
+    finally:
+        server.close()
+    assert not server.is_alive()
+
+
+def test_tensorboard_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("dashboard.servers.sys.executable", "/bin/false")
+    server = TensorBoardServer()
+    with pytest.raises(FerError, match="TensorBoard did not start; see what it says with: tensorboard --logdir PATH"):
+        server.show(tmp_path)
+    assert not server.is_alive()
