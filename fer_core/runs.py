@@ -9,8 +9,9 @@
     state.safetensors          optimiser and full-precision weights: where a killed run goes on
     status.json                running, finished, stopped or failed; heartbeat; last error
 
-Every file but metrics.jsonl and dynamics.bin, which only grow, is written beside its name and moved into place, so a kill at any instant leaves the last
-good one. Nothing here executes what it loads: JSON and safetensors only.
+Every file is written beside its name and moved into place, so a kill at any instant leaves the last good one; but
+metrics.jsonl and dynamics.bin only grow, and what is torn at their end is skipped. Nothing here executes what it loads:
+JSON, safetensors and plain arrays only.
 """
 
 from __future__ import annotations

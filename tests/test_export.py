@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fer_core.errors import ConfigError, DataError
-from fer_core.export import check_submission, write_submission
+from fer_core.export import check_submission, parse_submission, submission_csv, write_submission
 
 EMOTIONS = np.array([3, 0, 6, 3, 1])
 
@@ -95,3 +95,16 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "sub.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot be read as a CSV"):
         check_submission(tmp_path / "sub.csv", 2)
+
+
+@pytest.mark.parametrize("columns", [("id", "emotion"), ("emotion",)])
+def test_content_that_never_was_a_file(columns: tuple[str, ...]) -> None:
+    """As the dashboard makes and takes it; without a number of faces it may have any number of rows."""
+    content = submission_csv(EMOTIONS, columns)
+    submission = parse_submission(content, Path("upload.csv"))
+    assert (submission.columns, submission.emotions.tolist()) == (columns, EMOTIONS.tolist())
+    assert (
+        parse_submission(content.replace(b"\n", b"\r\n"), Path("upload.csv"), 5).emotions.tolist() == EMOTIONS.tolist()
+    )
+    with pytest.raises(DataError, match=r"upload\.csv has 5 rows for 6 faces"):
+        parse_submission(content, Path("upload.csv"), 6)

@@ -73,7 +73,8 @@ def integrated_gradients(ask: Question) -> Tensor:
 
 
 def guided_backprop(ask: Question) -> Tensor:
-    """The gradient, with what speaks against the score dropped at each nn.ReLU on the way back.
+    """The gradient, with what speaks against the score dropped at each nn.ReLU on the way back (and each nn.GELU, its
+    smooth successor, of which the paper could not know).
 
     Ours and not Captum's, so that its hooks are those of `layers`: seen by no other thread that runs the network.
     """
@@ -85,10 +86,10 @@ def guided_backprop(ask: Question) -> Tensor:
         if output.requires_grad:
             output.register_hook(lambda gradient: gradient.clamp(min=0))  # type: ignore[no-untyped-call]
 
-    rectifiers = {name: guide for name, module in ask.model.named_modules() if isinstance(module, nn.ReLU)}
+    rectifiers = {name: guide for name, module in ask.model.named_modules() if isinstance(module, nn.ReLU | nn.GELU)}
     if not rectifiers:
         name = type(ask.model).__name__
-        raise ConfigError(f"{name} has no nn.ReLU module for guided backprop to guide; choose another method.")
+        raise ConfigError(f"{name} has no nn.ReLU or nn.GELU module for guided backprop to guide; choose another method.")
     with hooked(ask.model, rectifiers):
         return saliency(ask)
 

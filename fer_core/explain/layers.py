@@ -147,6 +147,8 @@ def captured(model: nn.Module, names: Iterable[str], tap: Tap = "output") -> Ite
         for name, module in modules.items():
 
             def keep(_module: nn.Module, _inputs: Any, output: Tensor, name: str = name) -> Tensor:
+                if torch.is_grad_enabled() and not output.requires_grad:
+                    output.requires_grad_()  # of a layer that is not trained, which begins the graph
                 values[name] = output
                 return output.clone()  # what follows may write into its input, as ReLU(inplace=True) does
 

@@ -17,7 +17,19 @@ from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
 from fer_core.runs import Run, halved
 
-PAGES = ("Try it", "Samples", "Data", "Saliency", "Layers", "Map", "Structure", "Training", "Checkpoints", "Confusion", "Export")
+PAGES = (
+    "Try it",
+    "Samples",
+    "Data",
+    "Saliency",
+    "Layers",
+    "Map",
+    "Structure",
+    "Training",
+    "Checkpoints",
+    "Confusion",
+    "Export",
+)
 
 
 @pytest.fixture(scope="module")

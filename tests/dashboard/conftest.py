@@ -146,7 +146,9 @@ def any_page(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["try_it", "samples", "saliency", "layers", "map", "structure", "checkpoints", "confusion", "export"])
+@pytest.fixture(
+    params=["try_it", "samples", "saliency", "layers", "map", "structure", "checkpoints", "confusion", "export"]
+)
 def checkpoint_page(request: pytest.FixtureRequest) -> str:
     """The pages that show what a checkpoint says."""
     return str(request.param)

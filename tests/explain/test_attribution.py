@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,7 +29,11 @@ from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = {"EmotionCNN": {"widths": [3, 4, 5]}, "EmotionResNet": {"widths": [3, 4]}}
+SMALL = {
+    "EmotionCNN": {"widths": [3, 4, 5]},
+    "EmotionResNet": {"widths": [3, 4]},
+    "EmotionNet": {"widths": [4, 6], "depths": [1, 1], "filters": 4, "squeeze": 2},
+}
 MEAN, STD = 0.5, 0.25  # so that one unit of the input is 63.75 gray levels
 
 
@@ -220,6 +225,8 @@ def test_guided_backprop_by_hand(some_faces: np.ndarray) -> None:
 
 
 def test_guided_backprop_agrees_with_captum(checkpoint: Checkpoint, some_faces: np.ndarray) -> None:
+    if any(isinstance(module, nn.GELU) for module in checkpoint.model.modules()):
+        pytest.skip("Captum's guides ReLUs alone")
     result = attribute(checkpoint, some_faces, "guided-backprop", "Fear").maps
     inputs = checkpoint.preprocess(some_faces).requires_grad_()
     with pytest.warns(UserWarning, match="backward hooks"):
@@ -227,9 +234,19 @@ def test_guided_backprop_agrees_with_captum(checkpoint: Checkpoint, some_faces: 
     np.testing.assert_allclose(result, expected.detach(), atol=1e-6)
 
 
+def test_guided_backprop_through_a_gelu(some_faces: np.ndarray) -> None:
+    """As through the ReLU above, with the slope of the GELU in place of a step."""
+    model = Fixed()
+    model.relu = nn.GELU()
+    result = attribute(checkpoint_of(model), some_faces, "guided-backprop", "Angry")
+    x = torch.tensor((some_faces - 255 * MEAN) / (255 * STD))
+    slope = torch.distributions.Normal(0, 1).cdf(2 * x) + 2 * x * torch.exp(-2 * x**2) / math.sqrt(2 * math.pi)
+    np.testing.assert_allclose(result.maps, slope / (255 * STD), atol=1e-5)
+
+
 def test_guided_backprop_refuses_a_network_without_relus(some_faces: np.ndarray) -> None:
-    model = nn.Sequential(nn.Conv2d(1, 1, 48), nn.GELU(), nn.Flatten(), nn.Linear(1, 7))
-    with pytest.raises(ConfigError, match=r"Sequential has no nn\.ReLU module for guided backprop"):
+    model = nn.Sequential(nn.Conv2d(1, 1, 48), nn.Tanh(), nn.Flatten(), nn.Linear(1, 7))
+    with pytest.raises(ConfigError, match=r"Sequential has no nn\.ReLU or nn\.GELU module for guided backprop"):
         attribute(checkpoint_of(model), some_faces, "guided-backprop")
 
 

@@ -30,7 +30,11 @@ from fer_core.models import MODELS, create_model
 from fer_core.models.blocks import ConvBlock
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = {"EmotionCNN": {"widths": [3, 4, 5]}, "EmotionResNet": {"widths": [3, 4]}}
+SMALL = {
+    "EmotionCNN": {"widths": [3, 4, 5]},
+    "EmotionResNet": {"widths": [3, 4]},
+    "EmotionNet": {"widths": [4, 6], "depths": [1, 1], "filters": 4},
+}
 
 
 class Sequential(nn.Module):
