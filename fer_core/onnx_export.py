@@ -8,7 +8,7 @@ The checkpoint's own preprocessing (histogram equalisation where it was trained 
 graph. The input is uint8 so that a face on another scale, such as 0..1, is refused instead of misread.
 
 With 8-bit weights and activations (`quantized`) a processor takes 0.4 to 0.6 of the time; the accuracy stays, but
-probabilities move by 0.01 on average and 1 face in 25 gets another emotion (report-resnet on PublicTest), so `Predictor`
+probabilities move by 0.01 on average and 1 face in 25 gets another emotion (report-resnet on PublicTest). `Predictor`
 never uses such a file.
 """
 
@@ -153,10 +153,10 @@ def quantized(proto: onnx.ModelProto, faces: np.ndarray) -> onnx.ModelProto:
     faces: uint8 (N, 48, 48), a few hundred of the kind to be read; the ranges of all layers are taken from them.
     Post-training static quantisation of ONNX Runtime (Jacob et al. 2018 describe the arithmetic).
     """
-    onnx, quantization = _import("onnx"), _import("onnxruntime.quantization")
+    quantization = _import("onnxruntime.quantization")
     batches = iter([{INPUT: faces[start : start + 64]} for start in range(0, len(faces), 64)])
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc, name-defined]
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(batches, None)
 
@@ -178,7 +178,7 @@ def quantized(proto: onnx.ModelProto, faces: np.ndarray) -> onnx.ModelProto:
             )
         finally:
             log.setLevel(level)
-        small: onnx.ModelProto = onnx.load(out)
+        small: onnx.ModelProto = _import("onnx").load(out)
     return small
 
 

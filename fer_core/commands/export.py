@@ -36,7 +36,8 @@ def write_onnx(
     check_onnx_target(path, overwrite=force)
     faces = load_faces(data, LoadOptions()) if data else demo_faces()
     checked = (faces.split("validation") if len(faces.split("validation")) else faces).images[:CHECKED_FACES]
-    calibration = faces.split("train").images[:CALIBRATION_FACES] if int8 else None
+    training = faces.split("train") if len(faces.split("train")) else faces
+    calibration = training.images[:CALIBRATION_FACES] if int8 else None
     exported = export_onnx(loaded, path, checked, force, calibration)
     typer.echo(
         f"Wrote and checked {path}: {exported.size / 2**20:.2f} MiB; on {exported.faces} faces of {data_title(faces)} "

@@ -13,7 +13,7 @@ from fer_core.data import demo_faces
 from fer_core.data.curation import Curation
 from fer_core.dynamics import DynamicsRecorder, read_dynamics
 
-FLAGGED = {"section": "Label errors", "doubted": "Validation", "checkpoint": "report-cnn:6"}
+LEARNING = {"section": "Learning", "checkpoint": "report-cnn:6"}
 
 
 @pytest.fixture
@@ -33,15 +33,16 @@ def dynamics(server: Any) -> Iterator[Any]:
     recorder.path.unlink()
 
 
+@pytest.mark.usefixtures("dynamics")
 def test_deciding_by_keyboard(visit: Any, server: Any) -> None:
     curation = Curation("Demo faces", server.runs.parent / "cache" / "curation.sqlite")
     person = visit()
-    page = person.open("data", **FLAGGED)
+    page = person.open("data", **LEARNING)
     page.locator("button.tile").first.wait_for()
     ids = [str(tile.get_attribute("title")).split(":")[0] for tile in page.locator("button.tile").all()]
     page.locator("button.tile").first.click()
     person.wait_query(face=ids[0])
-    page.get_by_role("button", name="Drop").wait_for()
+    page.locator(".st-key-decide-Drop").wait_for()
     person.settle()
     page.keyboard.press("d")
     person.wait_query(face=ids[1])
@@ -64,12 +65,12 @@ def test_deciding_by_keyboard(visit: Any, server: Any) -> None:
 
 def test_a_square_of_the_map_shows_its_faces(visit: Any, dynamics: Any) -> None:
     person = visit()
-    page = person.open("data", section="Learning", checkpoint="report-cnn:6")
+    page = person.open("data", **LEARNING)
     page.get_by_text("1,568 faces", exact=True).wait_for()
     # The tallest square, found as the chart finds it.
     counts, *_ = np.histogram2d(dynamics.variability, dynamics.confidence, 36, [[0, 0.5], [0, 1]])
     i, j = np.unravel_index(counts.argmax(), counts.shape)
-    square = page.locator(f"path[aria-label^='Faces: {int(counts[i, j])};']").first
+    square = page.locator(f".st-key-learning-map path[aria-label*='Faces: {int(counts[i, j])};']").first
     square.scroll_into_view_if_needed()
     box = square.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -81,8 +82,8 @@ def test_a_square_of_the_map_shows_its_faces(visit: Any, dynamics: Any) -> None:
 
 def test_a_box_dragged_on_the_map(visit: Any, dynamics: Any) -> None:
     person = visit()
-    page = person.open("data", section="Learning", checkpoint="report-cnn:6")
-    chart = page.locator(".st-key-learning-map svg, .st-key-learning-map canvas").first
+    page = person.open("data", **LEARNING)
+    chart = page.locator(".st-key-learning-map svg.marks")
     chart.wait_for()
     person.settle()
     box = chart.bounding_box()

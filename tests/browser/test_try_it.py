@@ -143,7 +143,7 @@ def test_live_video_shows_boxes_and_labels(visit: Any, with_camera: Any, said: A
     frame = live_frame(person)
     frame.get_by_role("button", name="Start").click()
     page.get_by_text("the largest of 2, as report-resnet:").wait_for()
-    assert page.get_by_test_id("stMetricValue").count() == 3
+    person.wait(lambda: page.get_by_test_id("stMetricValue").count() == 3, "three rates")
 
     faces = found_in("two.jpg")
     rows = said(faces)
