@@ -12,26 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from fer_core import batches as batches_module
 from fer_core import training
+from fer_core.batches import Batches, epoch_seed, rows_worth_learning, targets_of
 from fer_core.config import make_config
 from fer_core.data import FaceDataset
 from fer_core.errors import ConfigError, DataError, RunError
+from fer_core.learner import Learner, learning_rate, make_optimizer
 from fer_core.runs import Run, read_tensors
 from fer_core.soft_labels import write_soft_labels
-from fer_core.training import (
-    Batches,
-    Learner,
-    Progress,
-    epoch_seed,
-    epochs_to_keep,
-    fit,
-    learning_rate,
-    make_optimizer,
-    pick_device,
-    rows_worth_learning,
-    run_info,
-    targets_of,
-)
+from fer_core.training import Progress, epochs_to_keep, fit, pick_device, run_info
 
 CPU = torch.device("cpu")
 
@@ -237,7 +227,7 @@ def test_faces_too_many_for_a_copy_are_read_batch_by_batch(
     on_disk = replace(faces, images=np.load(tmp_path / "faces.npy", mmap_mode="r"))
     config = tiny(equalize=True, flip=True)
     copied = list(Batches(config, faces, CPU).of_epoch(2))
-    monkeypatch.setattr(training, "LARGEST_COPY", 1000)
+    monkeypatch.setattr(batches_module, "LARGEST_COPY", 1000)
     batches = Batches(config, on_disk, CPU)
     assert batches.pixels is None
     for one, other in zip(copied, batches.of_epoch(2), strict=True):

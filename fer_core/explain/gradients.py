@@ -89,7 +89,7 @@ def guided_backprop(ask: Question) -> Tensor:
     rectifiers = {name: guide for name, module in ask.model.named_modules() if isinstance(module, nn.ReLU | nn.GELU)}
     if not rectifiers:
         name = type(ask.model).__name__
-        raise ConfigError(f"{name} has no nn.ReLU or nn.GELU module for guided backprop to guide; choose another method.")
+        raise ConfigError(f"{name} has no nn.ReLU or nn.GELU for guided backprop to guide; choose another method.")
     with hooked(ask.model, rectifiers):
         return saliency(ask)
 

@@ -42,7 +42,7 @@ def test_deciding_by_keyboard(visit: Any, server: Any) -> None:
     ids = [str(tile.get_attribute("title")).split(":")[0] for tile in page.locator("button.tile").all()]
     page.locator("button.tile").first.click()
     person.wait_query(face=ids[0])
-    page.locator(".st-key-decide-Drop").wait_for()
+    page.locator(".st-key-decide-Drop button").first.wait_for()
     person.settle()
     page.keyboard.press("d")
     person.wait_query(face=ids[1])

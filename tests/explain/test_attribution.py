@@ -246,7 +246,7 @@ def test_guided_backprop_through_a_gelu(some_faces: np.ndarray) -> None:
 
 def test_guided_backprop_refuses_a_network_without_relus(some_faces: np.ndarray) -> None:
     model = nn.Sequential(nn.Conv2d(1, 1, 48), nn.Tanh(), nn.Flatten(), nn.Linear(1, 7))
-    with pytest.raises(ConfigError, match=r"Sequential has no nn\.ReLU or nn\.GELU module for guided backprop"):
+    with pytest.raises(ConfigError, match=r"Sequential has no nn\.ReLU or nn\.GELU for guided backprop"):
         attribute(checkpoint_of(model), some_faces, "guided-backprop")
 
 
