@@ -202,7 +202,7 @@ def test_a_start_shows_at_once(open_page: Any, runs: Path, own_data: Path) -> No
     """Before its process has written anything, and with what it wrote before the training itself begins."""
     page = open_page("training", runs, own_data)
     page.app.text_input(key="run name").set_value("new")
-    page.app.number_input(key="epochs report-resnet").set_value(9)
+    page.app.number_input(key="epochs fast").set_value(9)
     page.click("Start")
     assert "**new**: starting" in page.texts
     assert not {"Resume", "Stop"} & buttons(page)
