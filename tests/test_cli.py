@@ -424,7 +424,7 @@ def test_calibrate_fits_checks_and_stores(world: World, call: Callable[..., str]
         result = strict_json(call(*arguments, "--tta", tta, "--json"))
         fit, check = halves(emotions)
         assert (result["run"], result["epoch"], result["tta"], result["split"]) == ("tiny", 2, tta, "validation")
-        assert result["temperature"] == pytest.approx(fit_temperature(said[fit], emotions[fit]), rel=1e-3)
+        assert result["temperature"] == pytest.approx(fit_temperature(said[fit], emotions[fit]), rel=1e-2)
         after = evaluate(
             scaled(said[check], result["temperature"]), emotions[check], run="", epoch=0, data="", split=""
         )

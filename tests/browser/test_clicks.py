@@ -66,11 +66,11 @@ def test_a_picked_checkpoint_holds_across_pages_and_in_the_url(visit: Any) -> No
     person.pick("Checkpoint", "report-cnn:20")
     for title in PAGES:
         person.go(title)
-        assert page.get_by_role("combobox", name="Checkpoint").input_value() == "report-cnn:20"
+        assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
         person.wait_query(checkpoint="report-cnn:20")
     page.reload()
     person.settle()
-    assert page.get_by_role("combobox", name="Checkpoint").input_value() == "report-cnn:20"
+    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
     page.get_by_text("report-cnn:20 on FER2013").wait_for()
 
 
@@ -186,7 +186,7 @@ def test_the_slider_moves_the_epoch(visit: Any) -> None:
         slider.press("ArrowRight")
         page.get_by_text(f"report-cnn:{epoch} on FER2013").wait_for()
     person.wait_query(checkpoint="report-cnn:50")
-    assert page.get_by_role("combobox", name="Checkpoint").input_value() == "report-cnn:50"
+    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:50"
 
 
 def test_flipped_faces(visit: Any, validation: FaceDataset, cnn: Any) -> None:
@@ -261,7 +261,7 @@ def test_train_watch_stop_and_resume(visit: Any, server: Any) -> None:
     epochs = run.metrics()["epoch"].unique().tolist()
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(epochs) > stopped_at
-    box = page.get_by_role("combobox", name="Checkpoint")  # what it kept can be chosen at once
+    box = page.get_by_role("combobox", name="Checkpoint", exact=True)  # what it kept can be chosen at once
     box.click()
     box.fill("short:")
     page.get_by_role("option", name=f"short:{epochs[-1]}", exact=True).wait_for()

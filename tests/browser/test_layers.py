@@ -91,7 +91,7 @@ def test_an_epoch_of_the_film_is_chosen(visit: Any) -> None:
     page.locator("button.tile").nth(2).click()
     person.wait_query(checkpoint="report-cnn:20", view="Over epochs")
     person.settle()
-    assert page.get_by_role("combobox", name="Checkpoint").input_value() == "report-cnn:20"
+    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
     with page.expect_download() as download:
         page.get_by_role("button", name="The film").click()
     assert download.value.suggested_filename == "report-cnn-conv1-0.gif"

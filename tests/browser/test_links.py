@@ -25,7 +25,7 @@ def test_from_a_face_to_its_map_and_to_what_is_looked_at(visit: Any, validation:
     page.get_by_role("heading", name="Map", exact=True, level=1).wait_for()
     page.get_by_text(f"Nearest neighbours of {face}").wait_for()
     person.settle()
-    assert page.get_by_role("combobox", name="Checkpoint").input_value() == "report-cnn:20"
+    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
     page.get_by_role("link", name="What is looked at").click()
     page.get_by_role("heading", name="Saliency", exact=True, level=1).wait_for()
     page.get_by_text(face, exact=True).wait_for()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from fer_core.calibration import load_calibration
 from fer_core.data.photos import read_photo
 from fer_core.inference import Predictor
 from fer_core.labels import COLORS, EMOTIONS
@@ -60,10 +61,14 @@ def found_in(name: str) -> FoundFaces:
 
 @pytest.fixture
 def said(server: Any) -> Any:
-    """What the checkpoint says that the page shows first."""
+    """What the checkpoint says that the page shows first, at the temperature that ships with it."""
+    run = Run(server.runs / "report-resnet")
+    calibration = load_calibration(run, 86, "none")
+    assert calibration is not None
 
     def probabilities(faces: FoundFaces) -> np.ndarray:
-        return Predictor.load(Run(server.runs / "report-resnet")).predict(faces.crops).probabilities
+        powers = Predictor.load(run, 86).predict(faces.crops).probabilities ** (1 / calibration.temperature)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     return probabilities
 
