@@ -68,6 +68,7 @@ def test_a_picked_checkpoint_holds_across_pages_and_in_the_url(visit: Any) -> No
         person.go(title)
         assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
         person.wait_query(checkpoint="report-cnn:20")
+    person.go("Confusion")
     page.reload()
     person.settle()
     assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
