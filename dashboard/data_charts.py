@@ -35,7 +35,10 @@ def label_shares(counts: pd.DataFrame) -> Chart:
             x=alt.X("share:Q", title="Share of the split's labelled faces", axis=alt.Axis(format="%", tickCount=5)),
             color=alt.Color("emotion:N", scale=_EMOTION_COLOR, legend=None),
             opacity=alt.Opacity(
-                "split:N", scale=opacity, sort=present, legend=alt.Legend(orient="top", title=None, values=present)
+                "split:N",
+                scale=opacity,
+                sort=present,
+                legend=alt.Legend(orient="top", title=None, values=present, symbolFillColor="#888"),
             ),
             tooltip=[
                 alt.Tooltip("split:N", title="Split"),

@@ -26,7 +26,7 @@ LONGEST = 640  # pixels of the longer side of a frame: what cameras give is shru
 SILENT = 4.0  # seconds without a frame after which the camera is said to have stopped
 SLOW = 10.0  # seconds of connecting after which it is said to have failed
 _CAMERA = {
-    "video": {"width": {"ideal": 640}, "height": {"ideal": 480}, "frameRate": {"ideal": 30}},
+    "video": {"width": {"ideal": 640}, "height": {"ideal": 480}, "frameRate": {"ideal": 20, "max": 24}},
     "audio": False,
 }
 
