@@ -72,6 +72,8 @@ class NetronServer:
 
     def answer(self, path: str) -> tuple[bytes, str] | None:
         """Content and type of what is at a path; None where nothing is."""
+        if path == "/favicon.ico":  # what browsers ask every server for
+            return (self.app / "favicon.ico").read_bytes(), "image/x-icon"
         key, _, rest = unquote(path).removeprefix("/").partition("/")
         if key not in self.models:
             return None
