@@ -1,11 +1,7 @@
 """One to four faces at a time by ONNX Runtime, which answers about twice as fast as eager PyTorch there.
 
-Why so, by `python -m benchmarks.inference_speed` (one thread, against eager PyTorch in channels-last layout):
-
-    1 face      2.1 to 2.6 times as fast
-    4 faces     1.1 to 1.6 times
-    256 faces   1.0 to 1.3 times; torch.compile the same, and slower than eager on one face
-    bfloat16    1.3 to 2 times on 256 faces, but probabilities move by up to 1e-3
+`python -m benchmarks.inference_speed` prints by how much on a machine. bfloat16 is faster on many faces, but moves the
+probabilities of trained networks by a hundredth or two; torch.compile is of no use on one face.
 
 So more faces than a few stay with PyTorch in full precision: what is scored is then what a training stores, bit by bit.
 """
