@@ -27,8 +27,9 @@ from benchmarks.open_data import random_faces
 from fer_core.batches import Batches
 from fer_core.config import TrainConfig, load_recipe
 from fer_core.data import FaceDataset, load_dataset
-from fer_core.learner import Learner, has_fast_bf16, make_optimizer
+from fer_core.learner import Learner, make_optimizer
 from fer_core.models import create_model
+from fer_core.precision import has_fast_bf16
 from fer_core.preprocess import Preprocess
 from fer_core.provenance import describe_machine
 

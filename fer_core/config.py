@@ -24,6 +24,8 @@ class TrainConfig:
     """A key of `fer_core.models.MODELS`."""
     model_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the model, e.g. widths or dropout."""
+    start_from: str = ""
+    """RUN:EPOCH whose weights the training begins with, for fine-tuning; empty: random ones."""
     epochs: int = 100
     """Passes over the training faces."""
     batch_size: int = 256

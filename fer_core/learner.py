@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +11,12 @@ from torch import Tensor, nn
 
 from fer_core.batches import Batches
 from fer_core.config import TrainConfig
-from fer_core.errors import RunError
+from fer_core.errors import ConfigError, RunError
 from fer_core.models import create_model
 from fer_core.models.emotion_net import EmotionNet
 from fer_core.muon import Muon
-from fer_core.runs import Run, read_tensors, write_tensors
+from fer_core.precision import autocast
+from fer_core.runs import Checkpoint, Run, find_checkpoint, read_tensors, write_tensors
 from fer_core.team import Team
 
 FACES_TO_START_FROM = 4_000  # whose patches a whitening layer is made of
@@ -38,10 +37,16 @@ class Learner:
         self.averaged = {name: t.clone() for name, t in self._floats().items()} if config.average else {}
 
     def initialise(self, batches: Batches) -> None:
-        """Let a model that takes some of its weights from faces see the first of them."""
-        if isinstance(self.model, EmotionNet):
+        """The first weights where they are not all random: those of a checkpoint, or some that are made of faces.
+
+        Raises CheckpointError where the checkpoint cannot be read, ConfigError where it is of another model.
+        """
+        if self.config.start_from:
+            self.model.load_state_dict(checkpoint_to_start_from(self.config).model.state_dict())
+        elif isinstance(self.model, EmotionNet):
             self.model.initialise(batches.inputs(torch.arange(min(len(batches.faces), FACES_TO_START_FROM))))
-            self.averaged |= {name: self._floats()[name].clone() for name in self.averaged}
+        for name, tensor in self.averaged.items():
+            tensor.copy_(self._floats()[name])
 
     def step(self, faces: Tensor, targets: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         """One update towards targets float32 (B, 7), rows of sum 1. Returns the mean loss, a scalar on the device, and
@@ -102,6 +107,21 @@ class Learner:
         return int(header["epoch"])
 
 
+def checkpoint_to_start_from(config: TrainConfig) -> Checkpoint:
+    """The checkpoint that `config.start_from` names, of the very model that is to be trained.
+
+    Raises RunError or CheckpointError where there is none, ConfigError where it is of another model.
+    """
+    run, epoch = find_checkpoint(config.start_from)
+    theirs = run.config
+    if (theirs.model, theirs.model_args) != (config.model, config.model_args):
+        raise ConfigError(
+            f"start_from = {config.start_from} is {theirs.model} {theirs.model_args}, not {config.model} "
+            f"{config.model_args}; set model and model_args as they are there."
+        )
+    return run.load_checkpoint(epoch)
+
+
 def _laid_out_like(parameter: Tensor, moment: Tensor) -> Tensor:
     """An optimiser's moment in its parameter's memory layout (channels last), as before it was saved: in another one
     the updates are slower and may round otherwise. Step counts, which are scalars, stay as they are."""
@@ -136,21 +156,6 @@ def learning_rate(config: TrainConfig, epoch: int, step: int, steps: int) -> flo
         return config.lr * (taken + 1) / (rise + 1)
     left = (total - taken) / (total - rise)
     return config.lr * (left if config.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2)
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 autocast where it is asked for, or (auto) where the processor computes in it: on others it is emulated
-    and slower than float32."""
-    enabled = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Does this device compute in bfloat16 natively?"""
-    if device.type == "cpu":
-        features = torch.cpu.get_capabilities()
-        return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def state_file(run: Run) -> Path:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fer_core.precision import has_fast_bf16
+
 
 class Muon(torch.optim.Optimizer):
     """Convolution kernels, each as a matrix (out, in * height * width), move by an orthogonal matrix times `lr`; all
@@ -44,8 +46,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U V^T of the matrix's singular value decomposition U S V^T, by five Newton-Schulz steps in bfloat16."""
-    x = matrix.bfloat16()
+    """About U V^T of the matrix's singular value decomposition U S V^T, by five Newton-Schulz steps: in bfloat16, whose
+    rounding does no harm here, where that is fast."""
+    x = matrix.bfloat16() if has_fast_bf16(matrix.device) else matrix
     if x.shape[0] > x.shape[1]:
         x = x.T
     x = x / x.norm().clamp(min=1e-7)

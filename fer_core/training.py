@@ -24,7 +24,7 @@ from fer_core.errors import ConfigError, DataError, RunError
 from fer_core.evaluation import Evaluation, evaluate
 from fer_core.inference import predict_probabilities
 from fer_core.labels import EMOTIONS
-from fer_core.learner import ALONE, Learner, learning_rate, state_file
+from fer_core.learner import ALONE, Learner, checkpoint_to_start_from, learning_rate, state_file
 from fer_core.models import count_parameters, create_model
 from fer_core.runs import Run, restored, stored
 from fer_core.team import Team
@@ -70,7 +70,8 @@ def fit(
     torch.manual_seed(config.seed)
     learner = Learner(config, target, team)
     batches = Batches(config, train, target)
-    learner.initialise(batches)
+    if not (resume and state_file(run).exists()):
+        learner.initialise(batches)
     if resume:
         require_resumable(run, dataset)
 
@@ -259,6 +260,8 @@ def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str
     from fer_core.provenance import describe_machine
 
     parameters = count_parameters(create_model(config.model, config.model_args))
+    if config.start_from:
+        checkpoint_to_start_from(config)
     for split in ("train", "validation"):
         labelled_split(dataset, split)
     counts = {split: int(row.sum()) for split, row in dataset.counts().iterrows()}

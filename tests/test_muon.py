@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from fer_core import muon
 from fer_core.muon import Muon, orthogonalised
 
 
@@ -43,9 +44,12 @@ def test_all_else_moves_by_sgd_with_nesterov_momentum() -> None:
         torch.testing.assert_close(mine.bias, theirs.bias)
 
 
+@pytest.mark.parametrize("bf16", [True, False])
 @pytest.mark.parametrize("shape", [(5, 40), (40, 5), (16, 16)])
-def test_the_update_is_nearly_orthogonal(shape: tuple[int, int]) -> None:
-    """The same singular vectors; singular values near 1, within the range that these coefficients give."""
+def test_the_update_is_nearly_orthogonal(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], bf16: bool) -> None:
+    """The same singular vectors; singular values near 1, within the range that these coefficients give; on processors
+    with and without bfloat16."""
+    monkeypatch.setattr(muon, "has_fast_bf16", lambda _: bf16)
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(2))
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
     inside = u.T @ orthogonalised(matrix) @ v.T

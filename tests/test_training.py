@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from fer_core import training
 from fer_core.batches import Batches, epoch_seed, rows_worth_learning, targets_of
 from fer_core.config import make_config
 from fer_core.data import FaceDataset
-from fer_core.errors import ConfigError, DataError, RunError
+from fer_core.errors import CheckpointError, ConfigError, DataError, RunError
 from fer_core.learner import Learner, learning_rate, make_optimizer
 from fer_core.runs import Run, read_tensors
 from fer_core.soft_labels import write_soft_labels
@@ -414,6 +415,37 @@ def test_moments_lie_in_memory_as_before(train: Any, tiny: Any) -> None:
         moments = learner.optimizer.state[kernel]
         assert moments["exp_avg"].stride() == moments["exp_avg_sq"].stride() == kernel.stride()
     assert kernels[1].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_training_goes_on_from_the_weights_of_a_checkpoint(
+    train: Any, new_run: Any, faces: FaceDataset, tiny: Any
+) -> None:
+    """To the bit those weights, averaged ones too, before the first step; the checkpoint is not needed to resume."""
+    source = train(tiny(epochs=2), "source")
+    config = tiny(epochs=2, seed=5, average=0.9, start_from=f"{source.path}:1")
+    learner = Learner(config, CPU)
+    learner.initialise(Batches(config, faces.split("train"), CPU))
+    expected = source.load_checkpoint(1).model.state_dict()
+    for found in (learner.model.state_dict(), learner.weights()):
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+    runs = [new_run(config, name) for name in ("whole", "parts")]
+    fit(config, faces, runs[0], "cpu")
+    fit(replace(config, epochs=1), faces, runs[1], "cpu")
+    shutil.rmtree(source.path)
+    fit(config, faces, runs[1], "cpu", resume=True)
+    assert_same_run(*runs)
+
+
+def test_a_checkpoint_of_another_network_is_no_start(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    source = train(tiny(), "source")
+    wider = tiny(start_from=str(source.path), model_args={"widths": [3, 4]})
+    with pytest.raises(ConfigError, match=r"start_from = .*source is EmotionResNet .*, not EmotionResNet .*; set model"):
+        run_info(wider, faces, "cpu")
+    with pytest.raises(RunError, match="There is no run 'nowhere'"):
+        run_info(tiny(start_from="nowhere:1"), faces, "cpu")
+    with pytest.raises(CheckpointError, match="kept no checkpoint of epoch 99"):
+        run_info(tiny(start_from=f"{source.path}:99"), faces, "cpu")
 
 
 def test_more_epochs_for_a_finished_run(train: Any, faces: FaceDataset, tiny: Any) -> None:
