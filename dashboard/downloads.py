@@ -28,13 +28,7 @@ def show(chosen: Choice) -> None:
     """What there is to take away of the chosen checkpoint."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = widgets.choose_split()
-        shows_faces = st.toggle(
-            "With the faces",
-            value=True,
-            key="log faces",
-            bind="query-params",
-            help="Of FER2013 no face may be passed on. Without them the files hold no picture of the data set",
-        )
+        shows_faces = widgets.choose_faces()
         names = {title: code for code, title in LANGUAGES.items()}
         language = st.segmented_control(
             "Language of the report",

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from dashboard import charts, state, widgets
+from dashboard import charts, state, state_explain, widgets
 from dashboard.gallery import Tile, gallery
 from fer_core.explain.attribution import METHODS, Attribution, Sign, Target
 from fer_core.explain.film import FORMS, Film
@@ -83,7 +83,7 @@ def choose_layer(chosen: Choice, methods: Sequence[str]) -> str:
     """The layer of methods that take one, "" where none of them does."""
     if not any(METHODS[method].takes_layer for method in methods):
         return ""
-    names = list(state.conv_layers(chosen))
+    names = list(state_explain.conv_layers(chosen))
     if not names:
         return ""
     if state.get("layer") not in names:
@@ -270,7 +270,7 @@ def show_regions(chosen: Choice, split: str) -> None:
     most = int(
         st.select_slider("Faces of each emotion", [10, 20, 40, 80, 160], 20, key="most", bind="query-params", width=300)
     )
-    study = state.region_study(chosen, split, most)
+    study = state_explain.region_study(chosen, split, most)
     st.altair_chart(region_chart(study), key="regions", alt="Mean weight of each region by emotion")
     st.caption(
         "Faint: the 95% interval holds zero. All regions together tell how clearly such faces speak for their emotion. "
@@ -318,7 +318,7 @@ def show_film(film: Film, look: Look, truth: int, first: int) -> None:
     left, right = st.columns([0.62, 0.38])
     with left:
         if playing:
-            st.image(state.film_file(film, look, "GIF", is_dark()), output_format="GIF")
+            st.image(state_explain.film_file(film, look, "GIF", is_dark()), output_format="GIF")
         else:
             st.markdown(f"**{film.title}** for {film.targets[i]}, {film.run}, epoch {epoch}")
             face, over = st.columns(2)
@@ -346,7 +346,7 @@ def offer_film(film: Film, look: Look, name: str) -> None:
         for form, mime in FORMS.items():
             st.download_button(
                 f"This film as {form}",
-                partial(state.film_file, film, look, form),
+                partial(state_explain.film_file, film, look, form),
                 f"{name}.{form.lower()}",
                 mime,
                 icon=":material/download:",
@@ -405,7 +405,7 @@ def show_averages(
     if not any(len(rows) for rows in groups.values()):
         st.info("There are no such faces in this split; choose another.", icon=":material/search_off:")
         return
-    result = state.average_maps(chosen, split, groups, method, target, layer)
+    result = state_explain.average_maps(chosen, split, groups, method, target, layer)
     captions = [
         f"{name}\n{asked:,} of {there:,} faces"
         for name, (asked, there) in zip(result.names, result.counts, strict=True)

@@ -109,6 +109,17 @@ def choose_split() -> str:
     ).lower()
 
 
+def choose_faces() -> bool:
+    """May what is made hold pictures of the data set? In the URL."""
+    return st.toggle(
+        "With the faces",
+        value=True,
+        key="log faces",
+        bind="query-params",
+        help="Of FER2013 no face may be passed on. Without them what is made holds no picture of the data set",
+    )
+
+
 def epoch_slider(chosen: Choice, key: str = "epoch slider") -> None:
     """A slider over the epochs that a run kept; moves the sidebar's checkpoint."""
     epochs = state.kept_epochs(chosen.run)

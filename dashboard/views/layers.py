@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from dashboard import charts, state, widgets
+from dashboard import charts, state, state_explain, widgets
 from dashboard.gallery import Tile, gallery
 from fer_core.explain.pictures import enlarged, png
 from fer_core.labels import COLORS, EMOTIONS, UNLABELLED
@@ -96,7 +96,7 @@ with st.spinner("Loading the network", show_time=True):  # torch takes seconds t
     from fer_core.explain.maximisation import REGULARISERS, WHOLE_LAYER, Ascent, to_pixels
     from fer_core.explain.top_faces import KEPT_FACES
 
-    layers = state.conv_layers(chosen)
+    layers = state_explain.conv_layers(chosen)
 
 # -- choose ----------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ stem = f"{chosen.run.name}-{chosen.epoch}-{layer.name}"
 
 # -- the face --------------------------------------------------------------------------------------
 
-maps = state.feature_maps(chosen, layer.name, part, row)
+maps = state_explain.feature_maps(chosen, layer.name, part, row)
 activation = float(maps.means[0, channel])
 unit = maps.strongest(0, channel) if activation > 0 else (layer.shape[1] // 2, layer.shape[2] // 2)
 with left:
@@ -201,7 +201,7 @@ def show_climbs() -> None:
             return
         ascent = Ascent(steps=STEPS[begin], regulariser=regulariser, seed=int(seed))
         face = part.images[row] if begin == "The face" else None
-        result = state.maximised(chosen, layer.name, aims[aim], face, ascent)
+        result = state_explain.maximised(chosen, layer.name, aims[aim], face, ascent)
         pixels = to_pixels(result.images)
         what = f"{ascent.steps} steps, {ascent.regulariser}, seed {ascent.seed}, by {result.checkpoint}"
         if len(pixels) > 1:
@@ -243,7 +243,7 @@ def show_top_faces() -> None:
                 "Of", ["Channel", "Layer"], default="Channel", required=True, key="of", bind="query-params"
             )
             emotion = st.pills("True emotion", EMOTIONS, key="top of", bind="query-params")
-        activity = state.layer_activity(chosen, split)[layer.name]
+        activity = state_explain.layer_activity(chosen, split)[layer.name]
         which = channel if of == "Channel" else WHOLE_LAYER
         top = activity.top(which, None if emotion is None else EMOTIONS.index(emotion))
         named = f"channel {channel}" if of == "Channel" else "the layer"
@@ -288,14 +288,14 @@ def show_emotions() -> None:
         right.info(f"The {split} split of {part.name} has no labels.", icon=":material/label_off:")
         return
     with right:
-        weights = state.pixel_weights(chosen, layer.name, split)
+        weights = state_explain.pixel_weights(chosen, layer.name, split)
         picture = weights.picture()
         st.image(picture, width=picture.width, output_format="PNG")
         first = ", ".join(EMOTIONS[i] for i in weights.order[:3])
         st.caption(f"{first} activate {weights.layer} most. After figure 8 of the report.")
         download("The picture", lambda: np.asarray(picture), f"{stem}-by-emotion.png")
         st.subheader("How selective each channel is", help=SELECTIVITY)
-        activity = state.layer_activity(chosen, split)[layer.name]
+        activity = state_explain.layer_activity(chosen, split)[layer.name]
         table = pd.DataFrame(activity.means[:-1], columns=list(EMOTIONS)).dropna(axis=1)
         table.insert(0, "Channel", range(layer.channels))
         table.insert(1, "Selectivity", activity.selectivity[:-1])
@@ -315,7 +315,7 @@ def show_emotions() -> None:
 def show_epochs() -> None:
     """What excites this channel at each epoch that the run kept."""
     with right:
-        film = state.filter_film(chosen.run, layer.name, channel, Ascent())
+        film = state_explain.filter_film(chosen.run, layer.name, channel, Ascent())
         if not film.epochs:
             st.info(f"No checkpoint of {film.run} can be loaded.", icon=":material/error:")
             return
@@ -348,10 +348,10 @@ def show_epochs() -> None:
 
 def show_kernels() -> None:
     """The weights themselves, where they are pictures."""
-    weights = state.kernels(chosen, layer.name)
+    weights = state_explain.kernels(chosen, layer.name)
     with right:
         if weights is None:
-            seeing = [name for name in layers if state.kernels(chosen, name) is not None]
+            seeing = [name for name in layers if state_explain.kernels(chosen, name) is not None]
             st.info(
                 f"Each kernel of {layer.name} spans all channels of the layer before and is no picture.",
                 icon=":material/layers:",

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import streamlit as st
 
-from dashboard import charts, maps, state, trust_panel, widgets
+from dashboard import charts, maps, state, state_explain, trust_panel, widgets
 from fer_core.explain.attribution import METHODS
 from fer_core.explain.checks import rank_correlation
 from fer_core.explain.pictures import enlarged, sheet
@@ -44,7 +44,7 @@ if shown == "One face":
     row = maps.choose_face(part, said)
     truth = int(part.emotions[row])
     times = 5 if len(methods) < 3 else 4
-    results = [state.attribution(chosen, split, [row], each, target, layer) for each in methods]
+    results = [state_explain.attribution(chosen, split, [row], each, target, layer) for each in methods]
     columns = st.columns(len(methods) + 1)
     with columns[0]:
         st.markdown(f"**{part.ids[row]}**")
@@ -61,7 +61,7 @@ if shown == "One face":
         with column:
             maps.show_result(part.images[row], result, maps.look_for(result.method, look_chosen), times)
     if is_checked:
-        checks = [state.trust(chosen, split, row, each, target, layer) for each in methods]
+        checks = [state_explain.trust(chosen, split, row, each, target, layer) for each in methods]
         for column, check in zip(columns[1:], checks, strict=True):
             with column:
                 trust_panel.show_badge(check)
@@ -72,7 +72,7 @@ if shown == "One face":
 if shown == "Sheet":
     row = maps.choose_face(part, said)
     rows = list(range(row, min(row + ON_SHEET, len(part))))
-    result = state.attribution(chosen, split, rows, method, target, layer)
+    result = state_explain.attribution(chosen, split, rows, method, target, layer)
     heading = [
         f"{result.title} of {result.run}:{result.epoch}",
         f"{on_faces}: {len(rows)} faces from {part.ids[row]} on. {METHODS[method].sentence}",
@@ -88,7 +88,7 @@ if shown == "Sheet":
 
 if shown == "Epochs":
     row = maps.choose_face(part, said)
-    film = state.map_film(chosen.run, split, row, method, target, layer)
+    film = state_explain.map_film(chosen.run, split, row, method, target, layer)
     maps.show_film(film, look, int(part.emotions[row]), chosen.epoch)
     maps.offer_film(film, look, f"{film.run}-{part.ids[row]}-{method}")
 
@@ -98,7 +98,7 @@ if shown == "Two checkpoints":
     row = maps.choose_face(part, said)
     with st.container(width=300):
         before = widgets.choose_other(chosen)
-    pair = [state.attribution(each, split, [row], method, target, layer) for each in (before, chosen)]
+    pair = [state_explain.attribution(each, split, [row], method, target, layer) for each in (before, chosen)]
     maps.show_pair(part, row, pair, look)
     likeness = rank_correlation(np.abs(pair[0].maps[0]), np.abs(pair[1].maps[0]))
     st.caption(f"One scale for both. Rank correlation of the two maps' absolute values: {likeness:.2f}.")

@@ -133,13 +133,7 @@ def show_tensorboard() -> None:
     """The run as a log, and TensorBoard over it once it was asked for."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         split = widgets.choose_split()
-        shows_faces = st.toggle(
-            "With the faces",
-            value=True,
-            key="log faces",
-            bind="query-params",
-            help="Without them the log holds no picture of anyone, and may be shared",
-        )
+        shows_faces = widgets.choose_faces()
         asked = (str(chosen), split, shows_faces)
         if st.button("Open TensorBoard", type="primary", icon=":material/play_arrow:"):
             state.put("log asked", asked)
