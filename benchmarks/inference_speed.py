@@ -41,6 +41,7 @@ from fer_core.few_faces import CALLS, TOLERANCE, FewFaces
 from fer_core.inference import Predictor, predict_probabilities
 from fer_core.models import count_parameters
 from fer_core.onnx_export import INPUT, OUTPUTS, open_session, quantized, to_onnx
+from fer_core.precision import has_fast_bf16
 from fer_core.runs import CHECKPOINTS, list_runs
 
 RIVALS = Path(__file__).parent / "rivals"
@@ -143,9 +144,10 @@ def backends(
     ways: dict[str, Answer] = {
         PREDICTOR: warmed(replace(predictor, few_faces=FewFaces(lambda: content)), face),
         "PyTorch": lambda some: predict_probabilities(model, preprocess, some, CPU),
-        "PyTorch, bfloat16": partial(in_bfloat16, predictor),
         "ONNX Runtime": in_onnx_runtime(content, threads),
     }
+    if has_fast_bf16(CPU):
+        ways["PyTorch, bfloat16"] = partial(in_bfloat16, predictor)
     if len(calibration):
         ways[INT8] = in_onnx_runtime(quantized(proto, calibration).SerializeToString(), threads)
     if compile_too:
