@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from fer_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Tta = Literal["none", "flip", "crops"]
-View = tuple[int, int, bool]  # pixels down, pixels to the right, mirrored
+Tta = Literal["none", "flip", "crops", "zooms"]
+
+
+class View(NamedTuple):
+    """A face that is moved by whole pixels, then enlarged about its centre, then mirrored."""
+
+    down: int = 0
+    right: int = 0
+    mirrored: bool = False
+    zoom: float = 1.0
+
 
 SHIFT = 3  # pixels
+ZOOMS = (1.0, 1.04, 1.09, 1.16, 1.25)
 _CENTRE_AND_CORNERS = [(0, 0), (-SHIFT, -SHIFT), (-SHIFT, SHIFT), (SHIFT, -SHIFT), (SHIFT, SHIFT)]
 
+# Krizhevsky et al. 2012: centre and corners, each mirrored too; here of the face padded by SHIFT on each side.
+_CROPS = tuple(View(*shift, mirrored) for mirrored in (False, True) for shift in _CENTRE_AND_CORNERS)
+
 TTA: dict[str, tuple[View, ...]] = {
-    "none": ((0, 0, False),),
-    "flip": ((0, 0, False), (0, 0, True)),
-    # Krizhevsky et al. 2012: centre and corners, each mirrored too; here of the face padded by SHIFT on each side.
-    "crops": tuple((down, right, mirrored) for mirrored in (False, True) for down, right in _CENTRE_AND_CORNERS),
+    "none": (View(),),
+    "flip": (View(), View(mirrored=True)),
+    "crops": _CROPS,
+    # As augmentation shows a face, which turns, moves and zooms by fractions of a pixel, it is never quite as sharp as
+    # the face itself. Enlarged ones are as a network knows them from its training.
+    "zooms": tuple(view._replace(zoom=zoom) for zoom in ZOOMS for view in _CROPS),
 }
 TITLES: dict[str, str] = {
     "none": "",
     "flip": "averaged with mirror images",
-    "crops": f"averaged over {len(TTA['crops'])} crops",
+    "crops": f"averaged over {len(_CROPS)} crops",
+    "zooms": f"averaged over {len(_CROPS)} crops at {len(ZOOMS)} zooms",
 }
 
 
@@ -38,11 +54,22 @@ def views_of(tta: str) -> tuple[View, ...]:
 
 def views(inputs: Tensor, tta: str) -> Iterator[Tensor]:
     """The views (B, 1, H, W) of faces (B, 1, H, W) under a key of TTA, one after the other. What comes in from outside
-    the face repeats its border, as in `Augment`. Raises ConfigError for another key."""
-    for down, right, mirrored in views_of(tta):
+    the face repeats its border, as in `Augment`; zooming interpolates bilinearly, as there. Raises ConfigError for
+    another key."""
+    for down, right, mirrored, zoom in views_of(tta):
         view = inputs[..., _moved(inputs.shape[-2], down), :] if down else inputs
         view = view[..., _moved(inputs.shape[-1], right)] if right else view
+        view = _enlarged(view, zoom) if zoom != 1 else view
         yield view.flip(-1) if mirrored else view
+
+
+def _enlarged(inputs: Tensor, zoom: float) -> Tensor:
+    """The middle of each picture, 1 / zoom of it wide and high, at the size of the whole."""
+    import torch.nn.functional as F
+
+    theta = inputs.new_tensor([[1 / zoom, 0, 0], [0, 1 / zoom, 0]]).expand(len(inputs), 2, 3)
+    grid = F.affine_grid(theta, list(inputs.shape), align_corners=False)
+    return F.grid_sample(inputs, grid, padding_mode="border", align_corners=False)
 
 
 def _moved(size: int, by: int) -> list[int]:

@@ -20,7 +20,7 @@ from fer_core.errors import CheckpointError, ConfigError
 from fer_core.inference import Predictor
 from fer_core.predictions import computed_probabilities, known_probabilities, split_probabilities
 from fer_core.runs import Run, halved
-from fer_core.tta import TTA
+from fer_core.tta import TTA, View
 
 ROOT = Path(__file__).parent.parent
 
@@ -190,7 +190,7 @@ def test_other_crops_are_computed_anew(
     copied: Run, unseen: FaceDataset, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = computed_probabilities(copied, 2, unseen, "crops")
-    monkeypatch.setitem(TTA, "crops", ((0, 9, False),))
+    monkeypatch.setitem(TTA, "crops", (View(0, 9),))
     assert np.abs(computed_probabilities(copied, 2, unseen, "crops") - before).max() > 1e-3
     assert len(list(cache.iterdir())) == 2
 

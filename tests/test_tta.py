@@ -11,7 +11,7 @@ from fer_core.data import FaceDataset
 from fer_core.errors import ConfigError
 from fer_core.inference import Predictor
 from fer_core.runs import Run
-from fer_core.tta import SHIFT, TITLES, TTA, views
+from fer_core.tta import SHIFT, TITLES, TTA, ZOOMS, View, views
 
 
 def seen(faces: np.ndarray, down: int, right: int, mirrored: bool) -> np.ndarray:
@@ -27,11 +27,14 @@ def inputs() -> torch.Tensor:
 
 
 def test_what_each_key_stands_for() -> None:
-    assert TTA["none"] == ((0, 0, False),)
-    assert TTA["flip"] == ((0, 0, False), (0, 0, True))
+    assert TTA["none"] == (View(0, 0, False, 1.0),)
+    assert TTA["flip"] == (View(0, 0, False, 1.0), View(0, 0, True, 1.0))
     corners = {(down, right) for down in (-3, 3) for right in (-3, 3)}
     assert len(TTA["crops"]) == 10
-    assert set(TTA["crops"]) == {(*shift, mirrored) for shift in corners | {(0, 0)} for mirrored in (False, True)}
+    crops = {View(*shift, mirrored) for shift in corners | {(0, 0)} for mirrored in (False, True)}
+    assert set(TTA["crops"]) == crops
+    assert set(TTA["zooms"]) == {crop._replace(zoom=zoom) for crop in crops for zoom in ZOOMS}
+    assert len(TTA["zooms"]) == 50
     assert TITLES.keys() == TTA.keys()
     assert TITLES["crops"] == "averaged over 10 crops"
 
@@ -52,7 +55,7 @@ def test_views_are_padded_and_cropped(inputs: torch.Tensor, tta: str) -> None:
     before = inputs.clone()
     found = list(views(inputs, tta))
     assert len(found) == len(TTA[tta])
-    for view, (down, right, mirrored) in zip(found, TTA[tta], strict=True):
+    for view, (down, right, mirrored, _) in zip(found, TTA[tta], strict=True):
         assert view.shape == inputs.shape
         np.testing.assert_array_equal(view[:, 0], seen(inputs[:, 0].numpy(), down, right, mirrored))
     assert torch.equal(inputs, before)
@@ -66,11 +69,22 @@ def test_crops_are_those_of_torchvision(inputs: torch.Tensor) -> None:
         assert (ours == view).flatten(1).all(1).sum() == 1
 
 
+def test_zooms_are_torchvisions_affine_maps_of_the_crops(inputs: torch.Tensor) -> None:
+    by_view = dict(zip(TTA["zooms"], views(inputs, "zooms"), strict=True))
+    for view, enlarged in by_view.items():
+        moved = by_view[view._replace(mirrored=False, zoom=1.0)]
+        expected = vision.affine(
+            moved, 0.0, [0, 0], scale=view.zoom, shear=[0.0], interpolation=vision.InterpolationMode.BILINEAR
+        )
+        torch.testing.assert_close(enlarged, expected.flip(-1) if view.mirrored else expected, atol=1e-4, rtol=0)
+        assert view.zoom == 1 or not torch.equal(enlarged, moved)
+
+
 @pytest.mark.parametrize("tta", ["none", "flip", "crops"])
 def test_the_answer_is_the_mean_over_the_views(finished: Run, faces: FaceDataset, tta: str) -> None:
     predictor = Predictor.load(finished)
     images = np.tile(faces.images, (3, 1, 1))[:300]  # more than one batch
-    single = [predictor.predict(seen(faces.images, *view)).probabilities for view in TTA[tta]]
+    single = [predictor.predict(seen(faces.images, *view[:3])).probabilities for view in TTA[tta]]
     prediction = predictor.predict(images, tta)
     assert prediction.tta == tta
     assert prediction.probabilities.dtype == np.float32
