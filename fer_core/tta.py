@@ -14,7 +14,7 @@ Tta = Literal["none", "flip", "crops", "zooms"]
 
 
 class View(NamedTuple):
-    """A face that is moved by whole pixels, then enlarged about its centre, then mirrored."""
+    """A face that is moved by whole pixels, then zoomed about its centre, then mirrored."""
 
     down: int = 0
     right: int = 0
@@ -23,7 +23,7 @@ class View(NamedTuple):
 
 
 SHIFT = 3  # pixels
-ZOOMS = (1.0, 1.04, 1.09, 1.16, 1.25)
+ZOOMS = (0.926, 1.0, 1.08, 1.166, 1.26)  # each 8 % larger than the one before
 _CENTRE_AND_CORNERS = [(0, 0), (-SHIFT, -SHIFT), (-SHIFT, SHIFT), (SHIFT, -SHIFT), (SHIFT, SHIFT)]
 
 # Krizhevsky et al. 2012: centre and corners, each mirrored too; here of the face padded by SHIFT on each side.
@@ -34,7 +34,7 @@ TTA: dict[str, tuple[View, ...]] = {
     "flip": (View(), View(mirrored=True)),
     "crops": _CROPS,
     # As augmentation shows a face, which turns, moves and zooms by fractions of a pixel, it is never quite as sharp as
-    # the face itself. Enlarged ones are as a network knows them from its training.
+    # the face itself. Zoomed ones are as a network knows them from its training.
     "zooms": tuple(view._replace(zoom=zoom) for zoom in ZOOMS for view in _CROPS),
 }
 TITLES: dict[str, str] = {
@@ -59,12 +59,12 @@ def views(inputs: Tensor, tta: str) -> Iterator[Tensor]:
     for down, right, mirrored, zoom in views_of(tta):
         view = inputs[..., _moved(inputs.shape[-2], down), :] if down else inputs
         view = view[..., _moved(inputs.shape[-1], right)] if right else view
-        view = _enlarged(view, zoom) if zoom != 1 else view
+        view = _zoomed(view, zoom) if zoom != 1 else view
         yield view.flip(-1) if mirrored else view
 
 
-def _enlarged(inputs: Tensor, zoom: float) -> Tensor:
-    """The middle of each picture, 1 / zoom of it wide and high, at the size of the whole."""
+def _zoomed(inputs: Tensor, zoom: float) -> Tensor:
+    """1 / zoom of each picture's width and height, about its middle, at the size of the whole."""
     import torch.nn.functional as F
 
     theta = inputs.new_tensor([[1 / zoom, 0, 0], [0, 1 / zoom, 0]]).expand(len(inputs), 2, 3)
