@@ -126,9 +126,15 @@ def race(contenders: list[Contender], threads: int, rounds: int, table: Table) -
     """Each in turn, round after round; one face is of interest on one thread only."""
     for _ in range(rounds):
         for one in contenders:
-            row = table.setdefault((one.network, one.way), Row(one.accuracy, one.difference))
+            row = table.setdefault(row_of(one, table), Row(one.accuracy, one.difference))
             for batch, calls in CALLS_A_ROUND.items() if threads == 1 else [(BATCH, 1)]:
                 row.seconds[threads, batch] += one.measure(batch, calls)
+
+
+def row_of(one: Contender, table: Table) -> tuple[str, str]:
+    """Of another's network the row that it has: it may be run in another way on two threads."""
+    theirs = (key for key in table if one.difference is None and key[0] == one.network)
+    return next(theirs, (one.network, one.way))
 
 
 # -- ours -------------------------------------------------------------------------------------------------------------
