@@ -1,4 +1,4 @@
-"""The network of the `fast`, `strong` and `best` recipes: much accuracy for little arithmetic."""
+"""The network of the `fast` and `strong` recipes: much accuracy for little arithmetic."""
 
 from __future__ import annotations
 
