@@ -1,4 +1,4 @@
-"""All of the dashboard's caching and session state; no other module of it touches either.
+"""The dashboard's caching and session state; beside the state_* modules no other of it touches either.
 
 What is cached here is shared by all sessions and must not be changed by those who get it. Whatever can be chosen lives
 in the URL: in widgets with `bind="query-params"` where there is a widget, else through `parameter` and `set_parameter`.

@@ -6,6 +6,7 @@ Every number is computed, or read from the run.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from fer_core.report.collect import Findings
 from fer_core.report.commands import Commands, curation_lines
 from fer_core.report.words import Words
 from fer_core.runs import Checkpoint, Run
+from fer_core.tta import TITLES
 
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent),
@@ -41,12 +43,26 @@ _FER2013_TERMS = (
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """How a checkpoint did. `findings` is None where only the run's own record is known: its faces were not at hand."""
+    """How a checkpoint did. `findings` is None where only the run's own record is known: its faces were not at hand.
+    `averaged` is how it did on the same faces with test-time augmentation, None where that was not asked for."""
 
     run: Run
     checkpoint: Checkpoint
     evaluation: Evaluation
     findings: Findings | None = None
+    averaged: Evaluation | None = None
+
+    @property
+    def accuracies(self) -> dict[str, Share]:
+        """What was right of all faces and of those not seen in training, by how that was counted."""
+        shares = {}
+        for result in (self.evaluation, self.averaged):
+            if result is not None:
+                views = f", {TITLES[result.tta]}" if TITLES[result.tta] else ""
+                shares[f"Accuracy{views}"] = result.accuracy
+                if result.unseen is not None and result.unseen.n < result.n:
+                    shares[f"Accuracy without faces seen in training{views}"] = result.unseen
+        return shares
 
 
 def recorded_evaluation(run: Run, epoch: int) -> Evaluation:
@@ -78,7 +94,7 @@ def model_card(scored: Scored, commands: Commands, license_id: str = "mit") -> s
     return _TEMPLATES.get_template("card.md.j2").render(
         front_matter=yaml.safe_dump(metadata(scored, license_id), sort_keys=False, allow_unicode=True).rstrip(),
         run=run,
-        run_literal=repr(run.name),
+        run_literal=json.dumps(run.name, ensure_ascii=False),
         config=config,
         machine=run.info.get("machine", {}),
         epoch=scored.checkpoint.epoch,
@@ -131,9 +147,7 @@ def metadata(scored: Scored, license_id: str = "mit") -> dict[str, Any]:
     """The front matter: plain values, with the scores as a `model-index`."""
     result, run = scored.evaluation, scored.run
     data = run.info.get("data", {})
-    metrics = [_metric("accuracy", "Accuracy", result.accuracy)]
-    if result.unseen is not None and result.unseen.n < result.n:
-        metrics.append(_metric("accuracy", "Accuracy without faces seen in training", result.unseen))
+    metrics = [_metric("accuracy", name, share) for name, share in scored.accuracies.items()]
     metrics.append({"type": "f1", "name": "Macro F1", "value": round(result.macro_f1, 4)})
     metrics += [_metric("recall", f"Recall of {label}", share) for label, share in result.by_label.items() if share.n]
     if scored.findings is not None:
@@ -168,9 +182,7 @@ def _metric(kind: str, name: str, share: Share) -> dict[str, Any]:
 
 def _rows(scored: Scored) -> list[tuple[str, str, str, str]]:
     result = scored.evaluation
-    rows = [_row("Accuracy", result.accuracy)]
-    if result.unseen is not None and result.unseen.n < result.n:
-        rows.append(_row("Accuracy without faces seen in training", result.unseen))
+    rows = [_row(name, share) for name, share in scored.accuracies.items()]
     rows += [_row(f"{label} (recall)", share) for label, share in result.by_label.items()]
     rows.append(("Macro F1", f"{result.macro_f1:.3f}", "", f"{result.n:,}"))
     if scored.findings is not None:

@@ -25,7 +25,7 @@ class TrainConfig:
     model_args: dict[str, Any] = field(default_factory=dict)
     """Arguments of the model, e.g. widths or dropout."""
     start_from: str = ""
-    """RUN:EPOCH whose weights the training begins with, for fine-tuning; empty: random ones."""
+    """Checkpoint whose weights the training begins with, RUN:EPOCH (a path where the run is not in checkpoints/)."""
     epochs: int = 100
     """Passes over the training faces."""
     batch_size: int = 256

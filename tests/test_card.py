@@ -14,8 +14,11 @@ from huggingface_hub import ModelCard
 
 from fer_core.__main__ import main
 from fer_core.card import Scored, metadata, model_card, recorded_evaluation
+from fer_core.commands import card as card_command
 from fer_core.data import FaceDataset
 from fer_core.errors import RunError
+from fer_core.evaluation import Share
+from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
 from fer_core.report.collect import Findings, collect
 from fer_core.report.commands import Commands
@@ -53,6 +56,25 @@ def test_the_hub_reads_the_metadata(found: Findings) -> None:
         share = (found.probabilities.argmax(axis=1)[mine] == i).mean()
         assert results[f"Recall of {emotion}"].metric_value == pytest.approx(share, abs=1e-4)
     assert results["Expected calibration error"].metric_type == "ece"
+
+
+def test_the_accuracy_over_several_views_stands_beside_the_plain_one(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: FaceDataset
+) -> None:
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(card_command, "load_faces", lambda *_: faces)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["card", "run:3", "--data", "any", "--tta", "flip", "--out", str(tmp_path / "card.md"),
+              "--runs", str(finished.path.parent)])  # fmt: skip
+    text = (tmp_path / "card.md").read_text(encoding="utf-8")
+    part = faces.split("validation")
+    for tta, name in (("none", "Accuracy"), ("flip", "Accuracy, averaged with mirror images")):
+        said = Predictor.load(finished, 3).predict(part.images, tta).probabilities
+        share = Share(int((said.argmax(axis=1) == part.emotions).sum()), len(part))
+        assert f"\n| {name} | {share.value:.1%} | " in text
+        results = ModelCard(text).data.eval_results
+        metrics = {result.metric_name.partition(" (")[0]: result.metric_value for result in results}
+        assert metrics[name] == pytest.approx(share.value, abs=1e-4)
 
 
 def test_the_hub_accepts_what_it_reads(found: Findings) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, load_faces
+from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, TestTime, load_faces
 from fer_core.data import LoadOptions, locate_data
 from fer_core.errors import CheckpointError
+from fer_core.predictions import computed_probabilities
 from fer_core.report.commands import Commands, data_name
 from fer_core.report.target import check_target, write_text
 from fer_core.runs import CHECKPOINTS, find_checkpoint
@@ -22,6 +24,7 @@ def write_card(
     out: Annotated[Path | None, typer.Option(help="The file to write, such as README.md; else it is printed.")] = None,
     epoch: Annotated[int | None, typer.Option(help="Instead of RUN:EPOCH.")] = None,
     data: Data = None,
+    tta: TestTime = "none",
     license_id: Annotated[str, typer.Option("--license", help="Of the weights, as the Hub names it.")] = "mit",
     label_order: Order = "auto",
     skip_bad_rows: SkipBadRows = False,
@@ -43,7 +46,11 @@ def write_card(
     name = data_name(locate_data(data))
     if data is not None or run.began_with(run.split_as_in_training(faces)):
         found = collect(run, epoch, faces, SPLIT, only=("calibration",))
-        scored = Scored(run, found.checkpoint, found.evaluation, found)
+        averaged = None
+        if tta != "none":
+            said = computed_probabilities(run, epoch, found.faces, tta)
+            averaged = replace(replace(found, probabilities=said).evaluation, tta=tta)
+        scored = Scored(run, found.checkpoint, found.evaluation, found, averaged)
     else:
         scored, name = Scored(run, run.load_checkpoint(epoch), recorded_evaluation(run, epoch)), "PATH"
     text = model_card(scored, Commands(run, epoch, SPLIT, name), license_id)

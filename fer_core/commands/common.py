@@ -33,7 +33,7 @@ RunEpochs = Annotated[
 Data = Annotated[Path | None, typer.Option(help=DATA_HELP)]
 Order = Annotated[LabelOrder, typer.Option(help="Of labels that are numbers.")]
 SkipBadRows = Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out and list rows that cannot be read.")]
-TestTime = Annotated[Tta, typer.Option("--tta", help="Average each face over its mirror image, or over ten crops.")]
+TestTime = Annotated[Tta, typer.Option("--tta", help="Average over mirror images, ten crops, or crops at five zooms.")]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where networks are run.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run the networks even where their answers are cached.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
