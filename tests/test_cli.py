@@ -192,7 +192,7 @@ def test_evaluate_another_split_as_plain_torch_scores_it(world: World, call: Cal
     loss = torch.nn.functional.cross_entropy(logits, torch.tensor(table["emotion"].to_numpy())).item()
     result = strict_json(printed)
     assert (result["accuracy"], result["n"]) == (right / 28, 28)
-    assert result["loss"] == pytest.approx(loss, abs=1e-4)
+    assert result["loss"] == pytest.approx(loss, abs=2**-11)  # as far as float16, in which answers are kept, may round
 
 
 def test_evaluate_by_hand(constant: Callable[..., Path], ten_faces: Path, call: Callable[..., str]) -> None:

@@ -195,7 +195,11 @@ def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path,
         f"{tmp_path}/my runs",
     ]
     options = ["--device", "cpu", "--set", "batch_size=2", "--epochs", "1000"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell has its background jobs ignore Ctrl-C, and so would this process where the tests are one.
+    heeds: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeds
+    ) as process:
         run = Run(tmp_path / "my runs" / "report-cnn")
         deadline = time.monotonic() + 60
         while run.status().state != "running" and time.monotonic() < deadline:
