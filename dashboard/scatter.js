@@ -359,10 +359,10 @@ class FaceMap {
     if (this.playing) return this.stop();
     if (this.at >= this.frames.length - 1) this.at = 0;
     this.play.textContent = '❚❚ Pause';
-    let last = performance.now();
-    const step = (now) => {
+    let last;
+    const step = (now) => { // the first frame may have begun before the click: time counts from it
       if (!this.playing || !this.root.isConnected) return this.stop();
-      this.at = Math.min(this.frames.length - 1, this.at + (now - last) / STEP);
+      this.at = Math.min(this.frames.length - 1, this.at + (now - (last ?? now)) / STEP);
       last = now;
       this.draw();
       if (this.at >= this.frames.length - 1) return this.stop();

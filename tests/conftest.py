@@ -27,6 +27,15 @@ TINY = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Batches this small gain nothing from several threads, lose much where other processes want the cores, and round
+    otherwise. Before each test anew: UMAP's OpenMP sets the number for the whole process."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def fer2013_path() -> Path:
     """The real FER2013 as Parquet, beside the repository where a developer has it."""
@@ -64,16 +73,8 @@ def tiny() -> Callable[..., TrainConfig]:
     return lambda **changes: make_config({**TINY, **changes})
 
 
-@pytest.fixture(scope="session")
-def one_thread() -> None:
-    """Batches this small gain nothing from several threads, and lose much where other processes want the cores."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture
-def new_run(tmp_path: Path, faces: FaceDataset, one_thread: None) -> Callable[..., Run]:  # noqa: ARG001
+def new_run(tmp_path: Path, faces: FaceDataset) -> Callable[..., Run]:
     """A run that is about to be trained with a config on `faces`."""
     from fer_core.training import run_info
 
@@ -97,7 +98,7 @@ def train(new_run: Any, faces: FaceDataset) -> Callable[..., Run]:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, faces: FaceDataset, tiny: Any, one_thread: None) -> Run:  # noqa: ARG001
+def finished(tmp_path_factory: pytest.TempPathFactory, faces: FaceDataset, tiny: Any) -> Run:
     """A run of three epochs, all kept; only to be read."""
     from fer_core.training import fit, run_info
 

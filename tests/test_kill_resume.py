@@ -66,7 +66,6 @@ def test_it_was_killed_at_every_write(runs: Path) -> None:
     assert torn == {"state", "epoch-001", "epoch-002", "predictions-validation"}
 
 
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     "name", [*(f"killed-{k}" for k in range(WRITES)), *(f"killed-{k}-twice" for k in range(0, WRITES, 4))]
 )

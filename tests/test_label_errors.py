@@ -68,7 +68,7 @@ def test_flipped_labels_of_rendered_faces(capsys: Any) -> None:
     assert precision >= 0.5  # at random 0.1
 
 
-def test_flipped_labels_out_of_fold(capsys: Any, one_thread: None) -> None:  # noqa: ARG001
+def test_flipped_labels_out_of_fold(capsys: Any) -> None:
     """The networks are trained on the flipped labels themselves: 5 % of 700 patterns that no network gets all right."""
     rng = np.random.default_rng(8)
     truth = (np.arange(700) % 7).astype(np.int8)
@@ -133,7 +133,6 @@ def test_each_face_is_asked_of_a_network_that_did_not_see_it(
     flipped: Any,
     tiny: Callable[..., TrainConfig],
     monkeypatch: pytest.MonkeyPatch,
-    one_thread: None,  # noqa: ARG001
 ) -> None:
     train, _ = flipped
     fit, seen = fer_core.training.fit, []
@@ -170,7 +169,6 @@ def test_stopped_work_goes_on_to_the_same_answers(
     tiny: Callable[..., TrainConfig],
     tmp_path: Any,
     monkeypatch: pytest.MonkeyPatch,
-    one_thread: None,  # noqa: ARG001
 ) -> None:
     train, _ = flipped
     config = tiny(epochs=3, keep_epochs="last")

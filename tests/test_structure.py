@@ -56,7 +56,7 @@ class Own(nn.Module):
 
 
 @pytest.fixture(params=[*MODELS, "own"])
-def model(request: pytest.FixtureRequest, one_thread: None) -> nn.Module:  # noqa: ARG001
+def model(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(5)
     return Own() if request.param == "own" else create_model(request.param)
 

@@ -49,7 +49,7 @@ def csv(tmp_path: Path, faces: FaceDataset) -> Path:
 
 
 @pytest.fixture
-def call(script: ModuleType, csv: Path, tmp_path: Path, one_thread: None) -> Iterator[Callable[..., Result]]:  # noqa: ARG001
+def call(script: ModuleType, csv: Path, tmp_path: Path) -> Iterator[Callable[..., Result]]:
     """Calls the command with these arguments, on the CSV and into a folder of its own unless they say otherwise."""
     terminate = signal.getsignal(signal.SIGTERM)
 

@@ -192,7 +192,6 @@ def own_runs(
     tmp_path_factory: pytest.TempPathFactory,
     own_faces: FaceDataset,
     tiny: Callable[..., TrainConfig],
-    one_thread: None,  # noqa: ARG001
 ) -> Path:
     """A folder with one run, "own": three epochs on `own_data`, all kept; only to be read."""
     from fer_core.training import fit, run_info

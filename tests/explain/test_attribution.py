@@ -61,7 +61,7 @@ def checkpoint_of(model: nn.Module) -> Checkpoint:
 
 
 @pytest.fixture(params=[*MODELS, "own"])
-def checkpoint(request: pytest.FixtureRequest, one_thread: None) -> Checkpoint:  # noqa: ARG001
+def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     torch.manual_seed(5)
     model = Own() if request.param == "own" else create_model(request.param, SMALL[request.param])
     for module in model.modules():  # statistics as after some training, so that evaluation mode matters
@@ -267,7 +267,7 @@ class FixedCam(nn.Module):
         return logits
 
 
-def test_grad_cam_by_hand(one_thread: None) -> None:  # noqa: ARG001
+def test_grad_cam_by_hand() -> None:
     """Quarter means 1, 2, -1 and 0 (normalised); the weights' means are 3 and 1, so the map is 3 m + 1 (-2 m) = m."""
     face = np.kron(np.array([[191.25, 255], [63.75, 127.5]]), np.ones((24, 24)))
     checkpoint = checkpoint_of(FixedCam())
@@ -387,7 +387,7 @@ def test_lime_over_superpixels_recovers_a_planted_region() -> None:
         assert np.abs(result.maps[i][outside]).max() < 0.1 * abs(expected)
 
 
-def test_limes_fit_is_weighted_ridge_regression(one_thread: None) -> None:  # noqa: ARG001
+def test_limes_fit_is_weighted_ridge_regression() -> None:
     from sklearn.linear_model import Ridge
 
     rng = np.random.default_rng(2)

@@ -15,7 +15,7 @@ from fer_core.runs import Checkpoint
 
 
 @pytest.fixture(scope="module")
-def checkpoint(one_thread: None) -> Checkpoint:  # noqa: ARG001
+def checkpoint() -> Checkpoint:
     torch.manual_seed(2)
     model = create_model("EmotionResNet", {"widths": [5, 6]}).eval()
     for module in model.modules():

@@ -64,7 +64,7 @@ class Sequential(nn.Module):
 
 
 @pytest.fixture(params=[*MODELS, "own"])
-def model(request: pytest.FixtureRequest, one_thread: None) -> nn.Module:  # noqa: ARG001
+def model(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(5)
     if request.param == "own":
         return Sequential().eval()

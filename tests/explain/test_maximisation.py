@@ -22,7 +22,7 @@ CALM = Ascent(steps=24, jitter=0)
 
 
 @pytest.fixture(scope="module")
-def checkpoint(one_thread: None) -> Checkpoint:  # noqa: ARG001
+def checkpoint() -> Checkpoint:
     torch.manual_seed(4)
     model = create_model("EmotionResNet", {"widths": [4, 6]}).eval()
     return Checkpoint("run", 3, model, Preprocess(mean=0.4, std=0.3), {})

@@ -19,7 +19,7 @@ from fer_core.runs import Checkpoint, Run
 
 
 @pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:  # noqa: ARG001
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ASCENT", replace(module.ASCENT, steps=2))
 
 

@@ -21,7 +21,7 @@ from fer_core.runs import Checkpoint, Run
 
 
 @pytest.fixture(scope="module")
-def many(one_thread: None) -> FaceDataset:  # noqa: ARG001
+def many() -> FaceDataset:
     """300 faces of noise; the first 20 have no label, and there is no Disgust."""
     rng = np.random.default_rng(8)
     patterns = np.kron(rng.uniform(60, 196, (300, 12, 12)), np.ones((4, 4)))

@@ -61,7 +61,7 @@ def linear() -> Checkpoint:
 
 
 @pytest.fixture
-def net(one_thread: None) -> Checkpoint:  # noqa: ARG001
+def net() -> Checkpoint:
     torch.manual_seed(2)
     model = create_model("EmotionResNet", {"widths": [4, 8]}).eval()
     return Checkpoint("run", 1, model, Preprocess(MEAN, STD), {})
