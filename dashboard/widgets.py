@@ -396,11 +396,13 @@ def cell_clicked() -> None:
 
 
 def choose_other(after: Choice) -> Choice:
-    """The checkpoint to compare with: any; by default the first epoch that the same run kept."""
-    options = state.choices()
-    first = f"{after.run.name}:{state.kept_epochs(after.run)[0]}"
+    """The checkpoint to compare with: any; by default the first epoch that the same run kept, or where that is `after`
+    its last one, or one of another run."""
+    options, kept = state.choices(), state.kept_epochs(after.run)
+    likely = [*(f"{after.run.name}:{epoch}" for epoch in (kept[0], kept[-1])), *options, str(after)]
+    other = next((text for text in likely if text != str(after)), str(after))
     text = st.selectbox(
-        "Before", options, index=options.index(first), key="before", bind="query-params", filter_mode="contains"
+        "Before", options, index=options.index(other), key="before", bind="query-params", filter_mode="contains"
     )
     return state.parse_choice(str(text))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,19 @@ def test_the_first_epoch_is_what_the_chosen_one_is_compared_with(checkpoints: An
     assert page.app.selectbox(key="before").value == "own:1"
     for wrong in ("nobody:1", "own:9", "own"):
         assert checkpoints(checkpoint="own:3", before=wrong).app.selectbox(key="before").value == "own:1"
+
+
+def test_by_default_nothing_is_compared_with_itself(
+    checkpoints: Any, open_page: Any, shipped: Path, tmp_path: Path
+) -> None:
+    assert checkpoints(checkpoint="own:1").app.selectbox(key="before").value == "own:3"
+    folder = Path(shutil.copytree(shipped, tmp_path / "runs"))
+    Run(folder / "report-resnet").keep([86])  # the only one of its run
+    page = open_page("checkpoints", folder, checkpoint="report-resnet:86")
+    assert page.app.selectbox(key="before").value == f"report-cnn:{Run(folder / 'report-cnn').best_epoch()}"
+    shutil.rmtree(folder / "report-cnn")
+    alone = open_page("checkpoints", folder, checkpoint="report-resnet:86")
+    assert alone.app.selectbox(key="before").value == "report-resnet:86"
 
 
 def test_a_checkpoint_beside_itself(checkpoints: Any) -> None:
