@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+# Batches this small gain nothing from several threads, lose much where other processes want the cores, and round
+# otherwise. The second is UMAP's: its OpenMP sets the number for the whole process.
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 from fer_core.config import TrainConfig, make_config
 from fer_core.data import FaceDataset
@@ -25,15 +30,6 @@ TINY = {
     "crop": 4.0,
     "keep_epochs": "all",
 }
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Batches this small gain nothing from several threads, lose much where other processes want the cores, and round
-    otherwise. Before each test anew: UMAP's OpenMP sets the number for the whole process."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

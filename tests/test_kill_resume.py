@@ -39,7 +39,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, faces: FaceDataset, config: T
     subprocess.run(
         [sys.executable, *map(str, arguments)],
         check=True,
-        env=os.environ | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"PYTHONPATH": str(HERE.parent)},
     )
     return folder / "runs"
 

@@ -25,12 +25,6 @@ lr = 3e-3
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the processes started: batches this small gain nothing from more."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
 @pytest.fixture
 def recipe(tmp_path: Path) -> str:
     (tmp_path / "small.toml").write_text(RECIPE)
