@@ -16,8 +16,9 @@ class Augment:
     """Random rotation and crop (report item 4), and what came after the report.
 
     rotation    degrees, drawn uniformly from -rotation..rotation
-    crop        pixels, shift drawn uniformly from -crop..crop on each axis: the same as padding by `crop` and cropping
-                back to 48x48 at random; what comes in from outside repeats the border
+    crop        pixels, shift drawn uniformly from -crop..crop on each axis, whole ones where neither rotation nor zoom
+                interpolates: the same as padding by `crop` and cropping back to 48x48 at random; what comes in from
+                outside repeats the border
     flip        mirror half of the faces left to right
     zoom        the picture's part that is seen is larger or smaller by a factor of up to 1 + zoom
     brightness  in standard deviations of the gray levels, added to all pixels: from -brightness..brightness
@@ -36,13 +37,27 @@ class Augment:
 
     def __call__(self, faces: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """float32 (B, 1, H, W) -> the same shape, each face changed by its own draw. `generator` is a CPU generator."""
-        if self.rotation or self.crop or self.flip or self.zoom:
+        if self.rotation or self.zoom:
             theta = self._matrices(len(faces), faces.shape[-1], generator).to(faces.device)
             grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
             faces = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+        elif self.crop or self.flip:
+            faces = self._shifted(faces, generator)
         if self.brightness or self.contrast:
             faces = self._relit(faces, generator)
         return self._with_holes(faces, generator) if self.erase else faces
+
+    def _shifted(self, faces: Tensor, generator: torch.Generator | None) -> Tensor:
+        """By whole pixels: a face stays as sharp as the one that the network will be asked about."""
+        n, size = len(faces), faces.shape[-1]
+        uniform = torch.rand(n, 4, generator=generator)  # as `_matrices` draws them
+        shift = ((2 * uniform[:, 1:3, None] - 1) * (math.floor(self.crop) + 0.5)).round().long()
+        place = torch.arange(size)
+        is_mirrored = (uniform[:, 3:] < 0.5) & self.flip
+        columns = (torch.where(is_mirrored, place.flip(0), place) + shift[:, 0]).clamp(0, size - 1).to(faces.device)
+        rows = (place + shift[:, 1]).clamp(0, size - 1).to(faces.device)
+        each = torch.arange(n, device=faces.device)
+        return faces[each[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
     def _matrices(self, n: int, size: int, generator: torch.Generator | None) -> Tensor:
         """One 2x3 affine matrix a face, in the -1..1 coordinates of `affine_grid`: (n, 2, 3)."""

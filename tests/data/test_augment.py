@@ -47,15 +47,29 @@ def test_the_middle_of_every_range_is_the_identity(batch: Tensor, draw: Any) -> 
 @pytest.mark.parametrize(("right", "down"), [(4, 0), (0, -3), (-4, 2)])
 def test_a_shift_by_whole_pixels_is_a_crop_of_the_padded_face(batch: Tensor, draw: Any, right: int, down: int) -> None:
     draw(right=0.5 + right / 8, down=0.5 + down / 8)  # 0..1 is -4..4 pixels
-    moved = Augment(crop=4)(batch)
     padded = F.pad(batch, (4, 4, 4, 4), mode="replicate")
     cropped = padded[:, :, 4 + down : 52 + down, 4 + right : 52 + right]
-    torch.testing.assert_close(moved, cropped, atol=1e-4, rtol=0)
+    assert torch.equal(Augment(crop=4)(batch), cropped)
+    # By way of interpolation, where a face may be turned too (here by 0 degrees).
+    torch.testing.assert_close(Augment(crop=4, rotation=10)(batch), cropped, atol=1e-4, rtol=0)
 
 
 def test_a_mirrored_face(batch: Tensor, draw: Any) -> None:
     draw(mirror=0.1)
-    torch.testing.assert_close(Augment(flip=True)(batch), batch.flip(-1), atol=1e-4, rtol=0)
+    assert torch.equal(Augment(flip=True)(batch), batch.flip(-1))
+    torch.testing.assert_close(Augment(flip=True, rotation=10)(batch), batch.flip(-1), atol=1e-4, rtol=0)
+
+
+def test_without_turns_and_zooms_faces_move_by_whole_pixels() -> None:
+    """All 9 x 9 shifts of up to 4 pixels, each as often as the others; a fraction of a pixel is none."""
+    ramp = torch.arange(48.0).expand(1, 1, 48, 48)
+    plane = (100 * ramp.mT + ramp).expand(20_000, 1, 48, 48)  # row 24, column 24 tells from where it comes
+    for crop in (4.0, 4.9):
+        middle = Augment(crop=crop)(plane, seeded())[:, 0, 24, 24]
+        shifts, counts = middle.unique(return_counts=True)
+        expected = [100 * (24 + down) + 24 + right for down in range(-4, 5) for right in range(-4, 5)]
+        assert shifts.tolist() == expected
+        assert (counts - 20_000 / 81).abs().max() < 5 * (20_000 / 81) ** 0.5
 
 
 def test_a_quarter_turn(batch: Tensor, draw: Any) -> None:
@@ -92,8 +106,10 @@ def test_the_same_seed_gives_the_same_faces(batch: Tensor) -> None:
     assert not torch.equal(augment(batch, seeded()), augment(batch, seeded(1)))
 
 
-def test_options_leave_one_anothers_draws_alone() -> None:
+def test_options_leave_one_anothers_draws_alone(batch: Tensor) -> None:
     """With or without mirroring, the same seed shifts by the same amount: runs can be compared option by option."""
+    alike = (Augment(crop=4, flip=True)(batch, seeded()) == Augment(crop=4)(batch, seeded())).all(dim=(1, 2, 3))
+    assert 16 < alike.sum() < 48  # those that are not mirrored
     with_flip = Augment(crop=4, flip=True)._matrices(64, 48, seeded())
     without = Augment(crop=4)._matrices(64, 48, seeded())
     assert torch.equal(with_flip[:, :, 2], without[:, :, 2])
