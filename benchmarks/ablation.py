@@ -174,7 +174,7 @@ def main() -> None:
     print(f"{machine['device']}, {machine['threads']} threads, PyTorch {machine['torch']}; {faces.name}, n = {n:,}")
     print(f"{options.recipe} {' '.join(options.settings)}, {options.epochs} epochs, seeds 0 to {options.seeds - 1}\n")
     print("| changed | accuracy | points more | standard deviation | seconds |\n| --- | ---: | ---: | ---: | ---: |")
-    changes = chosen(options)
+    changes = chosen(options, base)
     views = [change.tta for change in changes.values()]
     began = time.perf_counter()
     trained = [accuracies(replace(base, seed=s), faces, options.device, views=views) for s in range(options.seeds)]
@@ -196,9 +196,10 @@ def main() -> None:
         print(f"| {name} | {mean(found):.2%} | {mean(points):+.2f} | {spread} | {seconds} |", flush=True)
 
 
-def chosen(options: argparse.Namespace) -> dict[str, Change]:
+def chosen(options: argparse.Namespace, base: TrainConfig) -> dict[str, Change]:
     """The rows that are asked for and can be had."""
-    changes = dict(CHANGES)
+    twice = [2 * width for width in base.model_args["widths"]]
+    changes = {**CHANGES, "twice as wide": Change({"model_args.widths": twice})}
     if options.soft_labels:
         changes["0.7 of the target from other networks"] = Change({"soft_labels": str(options.soft_labels)})
     if options.only:
