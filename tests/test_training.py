@@ -15,7 +15,7 @@ import torch
 
 from fer_core import batches as batches_module
 from fer_core import training
-from fer_core.batches import Batches, epoch_seed, rows_worth_learning, targets_of
+from fer_core.batches import Batches, epoch_seed, expect_random_reads, rows_worth_learning, targets_of
 from fer_core.config import make_config
 from fer_core.data import FaceDataset
 from fer_core.errors import CheckpointError, ConfigError, DataError, RunError
@@ -528,3 +528,20 @@ def test_devices() -> None:
     assert pick_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(ConfigError, match=r"There is no device 'tpu' on this machine; use --device auto or one of cpu"):
         pick_device("tpu")
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux tells of each mapping how it is read")
+def test_mapped_faces_are_read_one_by_one(tmp_path: Path) -> None:
+    """The kernel's own record of the mapping says "rr", random reads, once it was told; of others nothing is said."""
+    path = tmp_path / "faces.bin"
+    np.zeros((10, 48, 48), np.uint8).tofile(path)
+    images = np.memmap(path, np.uint8, "r").reshape(-1, 48, 48)[2:]
+
+    def flags() -> list[str]:
+        mapping = Path("/proc/self/smaps").read_text().split(str(path))[1]
+        return next(line for line in mapping.splitlines() if line.startswith("VmFlags")).split()
+
+    assert "rr" not in flags()
+    expect_random_reads(images)
+    assert "rr" in flags()
+    expect_random_reads(np.zeros((1, 48, 48), np.uint8))
