@@ -399,7 +399,7 @@ def choose_other(after: Choice) -> Choice:
     """The checkpoint to compare with: any; by default the first epoch that the same run kept, or where that is `after`
     its last one, or one of another run."""
     options, kept = state.choices(), state.kept_epochs(after.run)
-    likely = [*(f"{after.run.name}:{epoch}" for epoch in (kept[0], kept[-1])), *options, str(after)]
+    likely = [*(f"{after.run.name}:{epoch}" for epoch in (kept[0], kept[-1])), *options]
     other = next((text for text in likely if text != str(after)), str(after))
     text = st.selectbox(
         "Before", options, index=options.index(other), key="before", bind="query-params", filter_mode="contains"
