@@ -48,21 +48,12 @@ def cnn(server: Any) -> Callable[[int], np.ndarray]:
     return said
 
 
-def test_open(visit: Any) -> None:
-    """The first page, complete, and nothing asked of any other machine on any page."""
+def test_open_every_page(visit: Any) -> None:
+    """The first page, complete; a picked checkpoint that holds across pages; nothing asked of any other machine."""
     person = visit()
     page = person.open()
     page.get_by_role("heading", name="What did the network learn from faces?").wait_for()
     person.tiles(7)
-    for title in PAGES:
-        person.go(title)
-    hosts = {urlsplit(url).hostname for url in person.requests if not url.startswith(("data:", "blob:"))}
-    assert hosts == {"localhost"}
-
-
-def test_a_picked_checkpoint_holds_across_pages_and_in_the_url(visit: Any) -> None:
-    person = visit()
-    page = person.open()
     person.pick("Checkpoint", "report-cnn:20")
     for title in PAGES:
         person.go(title)
@@ -73,6 +64,8 @@ def test_a_picked_checkpoint_holds_across_pages_and_in_the_url(visit: Any) -> No
     person.settle()
     assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
     page.get_by_text("report-cnn:20 on FER2013").wait_for()
+    hosts = {urlsplit(url).hostname for url in person.requests if not url.startswith(("data:", "blob:"))}
+    assert hosts == {"localhost"}
 
 
 def test_a_face_is_opened_shared_and_stepped_from(visit: Any, validation: FaceDataset) -> None:
@@ -226,8 +219,8 @@ def test_train_watch_stop_and_resume(visit: Any, server: Any) -> None:
     """A short training on the embedded faces: its curve grows by itself, it stops, and it goes on."""
     person = visit()
     page = person.open("training")
-    person.pick("Recipe", "report-cnn")
-    for field, value in (("epochs-report-cnn", "60"), ("run-name", "short")):
+    person.pick("Recipe", "demo")
+    for field, value in (("epochs-demo", "600"), ("run-name", "short")):
         box = page.locator(f".st-key-{field} input")
         box.fill(value)
         box.press("Enter")
@@ -247,7 +240,7 @@ def test_train_watch_stop_and_resume(visit: Any, server: Any) -> None:
     page.get_by_text("short: running").wait_for()
     seen = person.wait(points, "the first point")
     person.wait(lambda: points() > seen, "a further point")
-    page.get_by_text(re.compile(r"Epoch \d+ of 60, .* left, .* faces/s")).wait_for()
+    page.get_by_text(re.compile(r"Epoch \d+ of 600, .* left, .* faces/s")).wait_for()
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("short: stopped").wait_for()
     run = Run(server.runs / "short")

@@ -9,7 +9,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from fer_core.config import TrainConfig
@@ -155,6 +157,14 @@ def checkpoint_page(request: pytest.FixtureRequest) -> str:
 
 
 # -- runs and faces --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_look_for_components() -> Iterator[None]:
+    """Each AppTest asks every installed package for components, a quarter of a second; they stay the same here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
+        yield
 
 
 @pytest.fixture(scope="session")
