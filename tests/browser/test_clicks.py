@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -215,7 +215,16 @@ def test_dark(visit: Any) -> None:
         assert (min(levels) > 200) != is_dark
 
 
-def test_train_watch_stop_and_resume(visit: Any, server: Any) -> None:
+@pytest.fixture
+def short(server: Any) -> Iterator[Run]:
+    """A run that the test trains; a test that fails leaves no training behind."""
+    run = Run(server.runs / "short")
+    yield run
+    if run.path.exists():
+        run.request_stop()
+
+
+def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
     """A short training on the embedded faces: its curve grows by itself, it stops, and it goes on."""
     person = visit()
     page = person.open("training")
@@ -243,16 +252,15 @@ def test_train_watch_stop_and_resume(visit: Any, server: Any) -> None:
     page.get_by_text(re.compile(r"Epoch \d+ of 600, .* left, .* faces/s")).wait_for()
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("short: stopped").wait_for()
-    run = Run(server.runs / "short")
-    stopped_at = run.epochs()[-1]
-    assert run.info["data"]["is_demo"]
+    stopped_at = short.epochs()[-1]
+    assert short.info["data"]["is_demo"]
 
     page.get_by_role("button", name="Resume").click()
     page.get_by_text("short: running").wait_for()
     person.wait(lambda: points() > stopped_at, "a point of after the stop")
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("short: stopped").wait_for()
-    epochs = run.metrics()["epoch"].unique().tolist()
+    epochs = short.metrics()["epoch"].unique().tolist()
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(epochs) > stopped_at
     box = page.get_by_role("combobox", name="Checkpoint", exact=True)  # what it kept can be chosen at once
