@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -93,6 +94,10 @@ class _NetronHandler(BaseHTTPRequestHandler):
     def __init__(self, owner: NetronServer, *arguments: object) -> None:
         self.owner = owner
         super().__init__(*arguments)  # type: ignore[arg-type]
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # a page that was left before it had loaded
+            super().handle()
 
     def do_GET(self) -> None:
         found = self.owner.answer(urlsplit(self.path).path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -85,6 +88,22 @@ def test_nothing_but_netrons_files_is_served(netron: NetronServer) -> None:
 def test_the_server_answers_this_machine_only(netron: NetronServer) -> None:
     assert netron.server.server_address[0] == "127.0.0.1"
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "netron")
+
+
+def test_a_page_that_is_left_while_it_loads_leaves_nothing_in_the_log(
+    netron: NetronServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = urlsplit(netron.show("run:7", "7.onnx", bytes(50_000_000)))
+    with socket.create_connection((url.hostname, url.port), timeout=20) as page:
+        page.sendall(f"GET {url.path}data/7.onnx HTTP/1.1\r\n\r\n".encode())
+        assert page.recv(1000).startswith(b"HTTP/1.0 200")
+        page.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing it is a reset
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(20)
+            assert not thread.is_alive()
+    assert capsys.readouterr().err == ""
+    assert get(f"{url.geturl()}quiet.js")
 
 
 def test_without_netron(monkeypatch: pytest.MonkeyPatch) -> None:
