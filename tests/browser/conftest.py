@@ -145,6 +145,11 @@ class Visit:
             lambda: all(self.query.get(key) == value for key, value in expected.items()), f"{expected} in the URL"
         )
 
+    def wait_choice(self, label: str, text: str) -> None:
+        """Until a dropdown shows an entry: the URL may name it before the script that shows it has begun."""
+        box = self.page.get_by_role("combobox", name=label, exact=True)
+        self.wait(lambda: box.input_value() == text, f"{text} in {label}")
+
     def pick(self, label: str, text: str) -> None:
         """An entry of a dropdown."""
         box = self.page.get_by_role("combobox", name=label)

@@ -57,12 +57,12 @@ def test_open_every_page(visit: Any) -> None:
     person.pick("Checkpoint", "report-cnn:20")
     for title in PAGES:
         person.go(title)
-        assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
+        person.wait_choice("Checkpoint", "report-cnn:20")
         person.wait_query(checkpoint="report-cnn:20")
     person.go("Confusion")
     page.reload()
     person.settle()
-    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
+    person.wait_choice("Checkpoint", "report-cnn:20")
     page.get_by_text("report-cnn:20 on FER2013").wait_for()
     hosts = {urlsplit(url).hostname for url in person.requests if not url.startswith(("data:", "blob:"))}
     assert hosts == {"localhost"}
@@ -180,7 +180,7 @@ def test_the_slider_moves_the_epoch(visit: Any) -> None:
         slider.press("ArrowRight")
         page.get_by_text(f"report-cnn:{epoch} on FER2013").wait_for()
     person.wait_query(checkpoint="report-cnn:50")
-    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:50"
+    person.wait_choice("Checkpoint", "report-cnn:50")
 
 
 def test_flipped_faces(visit: Any, validation: FaceDataset, cnn: Any) -> None:

@@ -41,8 +41,7 @@ def test_choose_a_layer_and_click_a_channel(visit: Any, checkpoint: Checkpoint) 
     third = int(expected.order[0, 2])
     page.locator("button.tile").nth(2).click()
     person.wait_query(layer="conv2", channel=str(third))
-    person.settle()
-    assert chosen(person).startswith(f"Channel {third}:")
+    person.wait(lambda: chosen(person).startswith(f"Channel {third}:"), "the channel that was clicked")
     page.get_by_text(f"Channel {third}, number 3 of 48 by mean activation").wait_for()
     page.reload()
     person.settle()
@@ -91,7 +90,7 @@ def test_an_epoch_of_the_film_is_chosen(visit: Any) -> None:
     page.locator("button.tile").nth(2).click()
     person.wait_query(checkpoint="report-cnn:20", view="Over epochs")
     person.settle()
-    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
+    person.wait_choice("Checkpoint", "report-cnn:20")
     with page.expect_download() as download:
         page.get_by_role("button", name="The film").click()
     assert download.value.suggested_filename == "report-cnn-conv1-0.gif"

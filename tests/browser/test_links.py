@@ -25,7 +25,7 @@ def test_from_a_face_to_its_map_and_to_what_is_looked_at(visit: Any, validation:
     page.get_by_role("heading", name="Map", exact=True, level=1).wait_for()
     page.get_by_text(f"Nearest neighbours of {face}").wait_for()
     person.settle()
-    assert page.get_by_role("combobox", name="Checkpoint", exact=True).input_value() == "report-cnn:20"
+    person.wait_choice("Checkpoint", "report-cnn:20")
     page.get_by_role("link", name="What is looked at").click()
     page.get_by_role("heading", name="Saliency", exact=True, level=1).wait_for()
     page.get_by_text(face, exact=True).wait_for()
@@ -47,8 +47,8 @@ def test_from_a_cell_to_what_is_looked_at_on_its_faces(visit: Any, server: Any, 
     page.get_by_role("heading", name="Saliency", exact=True, level=1).wait_for()
     person.wait_query(show="Averages", by="A confusion")
     person.settle()
-    assert page.get_by_role("combobox", name="True").input_value() == true_name
-    assert page.get_by_role("combobox", name="Taken for").input_value() == taken_name
+    person.wait_choice("True", true_name)
+    person.wait_choice("Taken for", taken_name)
     picture = page.get_by_test_id("stImage").locator("img")
     picture.wait_for()
     assert count == np.sum((validation.emotions == true) & (said == taken)) > 0
