@@ -145,6 +145,30 @@ class Visit:
             lambda: all(self.query.get(key) == value for key, value in expected.items()), f"{expected} in the URL"
         )
 
+    def insist(self, gesture: Callable[[], None], parameter: str) -> str:
+        """The parameter that a gesture of the mouse on a chart puts into the URL. It is made again after a while: what
+        a busy machine redraws between the press and the release loses a click, a person's as well."""
+
+        def made() -> str | None:
+            gesture()
+            for _ in range(100):
+                if parameter in self.query:
+                    return self.query[parameter]
+                self.page.wait_for_timeout(50)
+            return None
+
+        return str(self.wait(made, f"{parameter} in the URL"))
+
+    def click_middle(self, mark: Any, parameter: str) -> str:
+        """Clicks a mark of a chart, where its text may stand on it; the parameter that it puts into the URL."""
+
+        def click() -> None:
+            mark.scroll_into_view_if_needed()
+            box = mark.bounding_box()
+            self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+        return self.insist(click, parameter)
+
     def wait_choice(self, label: str, text: str) -> None:
         """Until a dropdown shows an entry: the URL may name it before the script that shows it has begun."""
         box = self.page.get_by_role("combobox", name=label, exact=True)

@@ -135,11 +135,8 @@ def test_the_listed_faces_as_csv(visit: Any, validation: FaceDataset, cnn: Any, 
 
 
 def click_cell(person: Any, true: str, predicted: str) -> None:
-    """The middle of a cell of the matrix, where its text stands."""
     cell = person.page.locator(f"path[aria-label^='Predicted: {predicted}; True: {true};']")
-    cell.scroll_into_view_if_needed()
-    box = cell.bounding_box()
-    person.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert person.click_middle(cell, "cell") == f"{true}>{predicted}"
 
 
 def test_a_cell_of_the_matrix(visit: Any, validation: FaceDataset, cnn: Any) -> None:
@@ -151,7 +148,6 @@ def test_a_cell_of_the_matrix(visit: Any, validation: FaceDataset, cnn: Any) -> 
     person = visit()
     page = person.open("confusion", checkpoint="report-cnn:6", scored="Demo faces, validation")
     click_cell(person, EMOTIONS[true], EMOTIONS[predicted])
-    person.wait_query(cell=f"{EMOTIONS[true]}>{EMOTIONS[predicted]}")
     page.get_by_role("heading", name=f"{EMOTIONS[true]} taken for {EMOTIONS[predicted]}: {count} faces").wait_for()
     inside = set(validation.ids[(validation.emotions == true) & (said == predicted)])
     assert set(person.tiles(count)) == inside

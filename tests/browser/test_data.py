@@ -71,11 +71,7 @@ def test_a_square_of_the_map_shows_its_faces(visit: Any, dynamics: Any) -> None:
     counts, *_ = np.histogram2d(dynamics.variability, dynamics.confidence, 36, [[0, 0.5], [0, 1]])
     i, j = np.unravel_index(counts.argmax(), counts.shape)
     square = page.locator(f".st-key-learning-map path[aria-label*='Faces: {int(counts[i, j])};']").first
-    square.scroll_into_view_if_needed()
-    box = square.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    person.wait(lambda: "box" in person.query, "the box in the URL")
-    left, right, bottom, top = map(float, person.query["box"].split("~"))
+    left, right, bottom, top = map(float, person.click_middle(square, "box").split("~"))
     assert (right - left, top - bottom) == pytest.approx((0.5 / 36, 1 / 36), abs=2e-4)
     page.get_by_text(f"{int(counts.max())} faces", exact=False).first.wait_for()
 
@@ -86,14 +82,16 @@ def test_a_box_dragged_on_the_map(visit: Any, dynamics: Any) -> None:
     chart = page.locator(".st-key-learning-map svg.marks")
     chart.wait_for()
     person.settle()
-    box = chart.bounding_box()
-    middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    page.mouse.move(middle_x - 60, middle_y - 60)
-    page.mouse.down()
-    page.mouse.move(middle_x + 60, middle_y + 60, steps=5)
-    page.mouse.up()
-    person.wait(lambda: "box" in person.query, "the box in the URL")
-    left, right, bottom, top = map(float, person.query["box"].split("~"))
+
+    def drag() -> None:
+        box = chart.bounding_box()
+        middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(middle_x - 60, middle_y - 60)
+        page.mouse.down()
+        page.mouse.move(middle_x + 60, middle_y + 60, steps=5)
+        page.mouse.up()
+
+    left, right, bottom, top = map(float, person.insist(drag, "box").split("~"))
     assert 0 <= left < right <= 0.5
     assert 0 <= bottom < top <= 1
     inside = (dynamics.variability >= left) & (dynamics.variability < right)
