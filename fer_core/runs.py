@@ -21,7 +21,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,7 +237,8 @@ class Run:
         Raises CheckpointError if there is no such epoch, or its file is truncated, no safetensors file, from a newer
         format or of another architecture.
         """
-        return load_checkpoint_file(self.checkpoint_path(self.require_epoch(epoch)))
+        checkpoint = load_checkpoint_file(self.checkpoint_path(self.require_epoch(epoch)))
+        return replace(checkpoint, run=self.name)  # the file still has the name that a renamed run had
 
     # -- predictions --------------------------------------------------------------------------------------------------
 

@@ -211,6 +211,11 @@ def test_a_checkpoint_comes_back_with_all_that_it_takes(finished: Run, faces: Fa
     assert checkpoint.model(checkpoint.preprocess(faces.images[:3])).shape == (3, 7)
 
 
+def test_a_renamed_run_goes_by_its_new_name(copied: Run) -> None:
+    renamed = Run(copied.path.rename(copied.path.with_name("mine")))
+    assert renamed.load_checkpoint(2).run == "mine"
+
+
 def test_the_best_epoch_is_the_kept_one_with_the_highest_validation_accuracy(copied: Run) -> None:
     lines = [
         ("train", 1, 0.9),
