@@ -231,6 +231,8 @@ def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
         box.press("Enter")
         person.settle()
     page.get_by_role("button", name="Start", exact=True).click()
+    # Not the header's, with which Streamlit offers to stop a script that runs for long.
+    stop = page.get_by_test_id("stMainBlockContainer").get_by_role("button", name="Stop")
 
     def points() -> int:
         """How many there are on the run's validation curve."""
@@ -246,7 +248,7 @@ def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
     seen = person.wait(points, "the first point")
     person.wait(lambda: points() > seen, "a further point")
     page.get_by_text(re.compile(r"Epoch \d+ of 600, .* left, .* faces/s")).wait_for()
-    page.get_by_role("button", name="Stop").click()
+    stop.click()
     page.get_by_text("short: stopped").wait_for()
     stopped_at = short.epochs()[-1]
     assert short.info["data"]["is_demo"]
@@ -254,7 +256,7 @@ def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
     page.get_by_role("button", name="Resume").click()
     page.get_by_text("short: running").wait_for()
     person.wait(lambda: points() > stopped_at, "a point of after the stop")
-    page.get_by_role("button", name="Stop").click()
+    stop.click()
     page.get_by_text("short: stopped").wait_for()
     epochs = short.metrics()["epoch"].unique().tolist()
     assert epochs == list(range(1, len(epochs) + 1))
