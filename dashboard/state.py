@@ -203,9 +203,10 @@ def trained_on(run: Run) -> str:
 
 
 def best_accuracy(run: Run) -> float:
-    """The highest validation accuracy of any epoch, 0..1; 0 before the first."""
+    """The validation accuracy of the best epoch that was kept, 0..1; 0 before the first."""
     table = validation_metrics(run)
-    return float(table["accuracy"].max()) if len(table) else 0.0
+    of_best = table.loc[table["epoch"] == best_epoch(run), "accuracy"]
+    return float(of_best.iloc[-1]) if len(of_best) else 0.0
 
 
 def metrics(run: Run, kind: str = "epoch") -> pd.DataFrame:

@@ -254,11 +254,13 @@ def _step_buttons(part: FaceDataset, row: int, neighbours: np.ndarray) -> None:
 
 
 def runs_table() -> pd.DataFrame:
-    """A line a run: its best epoch's accuracy with interval, split and n, and its validation accuracies as a list."""
+    """A line a run: the accuracy of the best epoch that was kept, with interval, split and n, and the accuracies of all
+    epochs as a list."""
     rows = []
     for run in state.runs():
         table = state.validation_metrics(run)
-        best = table.loc[table["accuracy"].idxmax()] if len(table) else None
+        of_best = table[table["epoch"] == state.best_epoch(run)]
+        best = of_best.iloc[-1] if len(of_best) else None
         share = Share(round(best["accuracy"] * best["n"]), int(best["n"])) if best is not None else Share(0, 0)
         low, high = share.interval
         rows.append(

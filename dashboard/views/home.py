@@ -27,7 +27,8 @@ else:
         hide_index=True,
         column_config={
             "Accuracy": st.column_config.NumberColumn(
-                format="%.1f%%", help="Of the best epoch: faces whose most probable emotion is the true one"
+                format="%.1f%%",
+                help="Of the best epoch that was kept: faces whose most probable emotion is the true one",
             ),
             "95% interval": st.column_config.TextColumn(help="Wilson's interval for that share, for this many faces"),
             "Validation accuracy": st.column_config.LineChartColumn(

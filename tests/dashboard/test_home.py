@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,18 @@ def test_the_table_of_runs(open_page: Any, shipped: Path) -> None:
         np.testing.assert_allclose(row["Validation accuracy"], [line["accuracy"] for line in lines])
         assert row["Epochs"] == f"{len(lines)} of {len(lines)}"
         assert row["State"] == "finished"
+
+
+def test_only_an_epoch_that_can_be_opened_is_the_best(open_page: Any, shipped: Path, runs: Path) -> None:
+    run = Run(Path(shutil.copytree(shipped / "report-cnn", runs / "mine")))
+    assert run.best_epoch() == 6
+    run.checkpoint_path(6).unlink()
+    row = open_page("home", runs).app.dataframe[0].value.set_index("Run").loc["mine"]
+    kept = [
+        r for r in run.records() if r["kind"] == "epoch" and r["split"] == "validation" and r["epoch"] in (1, 20, 50)
+    ]
+    best = max(kept, key=lambda line: line["accuracy"])
+    assert (row["Best epoch"], row["Accuracy"]) == (best["epoch"], pytest.approx(100 * best["accuracy"]))
 
 
 def test_demo_runs_stand_last_and_are_marked(open_page: Any, shipped: Path, runs: Path, demo_run: Path) -> None:
