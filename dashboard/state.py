@@ -171,8 +171,12 @@ def splits() -> list[str]:
 
 def runs() -> list[Run]:
     """The runs that can be read: those on real faces before those on demo faces, the most accurate first."""
-    found = [run for run in all_runs() if not run_problem(run)]
-    return sorted(found, key=lambda run: (is_demo_run(run), -best_accuracy(run)))
+
+    def rank(run: Run) -> tuple[bool, float]:
+        scores = best_scores(run)
+        return is_demo_run(run), -scores["accuracy"] if scores is not None else 0.0
+
+    return sorted((run for run in all_runs() if not run_problem(run)), key=rank)
 
 
 def all_runs() -> list[Run]:
@@ -202,11 +206,16 @@ def trained_on(run: Run) -> str:
     return str(run.info.get("data", {}).get("name", "unknown faces"))
 
 
-def best_accuracy(run: Run) -> float:
-    """The validation accuracy of the best epoch that was kept, 0..1; 0 before the first."""
-    table = validation_metrics(run)
-    of_best = table.loc[table["epoch"] == best_epoch(run), "accuracy"]
-    return float(of_best.iloc[-1]) if len(of_best) else 0.0
+def best_scores(run: Run) -> pd.Series | None:
+    """The validation scores (epoch, accuracy, n and more) of the best epoch that was kept; None before the first."""
+
+    def find() -> pd.Series | None:
+        table = validation_metrics(run)
+        of_best = table[table["epoch"] == best_epoch(run)]
+        return of_best.iloc[-1] if len(of_best) else None
+
+    key = ("best scores", str(run.path), _stamp(run.path), _stamp(run.path / "metrics.jsonl"))
+    return _memory().get(key, find)
 
 
 def metrics(run: Run, kind: str = "epoch") -> pd.DataFrame:

@@ -259,8 +259,7 @@ def runs_table() -> pd.DataFrame:
     rows = []
     for run in state.runs():
         table = state.validation_metrics(run)
-        of_best = table[table["epoch"] == state.best_epoch(run)]
-        best = of_best.iloc[-1] if len(of_best) else None
+        best = state.best_scores(run)
         share = Share(round(best["accuracy"] * best["n"]), int(best["n"])) if best is not None else Share(0, 0)
         low, high = share.interval
         rows.append(
