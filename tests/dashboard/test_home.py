@@ -16,7 +16,7 @@ from fer_core.runs import Run
 
 
 def test_the_table_of_runs(open_page: Any, shipped: Path) -> None:
-    """The most accurate run first; each score is the best kept epoch's, with its interval, split and number of faces."""
+    """The most accurate run first; each score is the best kept epoch's, with interval, split and number of faces."""
     table = open_page("home", shipped).app.dataframe[0].value.set_index("Run")
     assert table.index.tolist() == ["report-resnet", "report-cnn"]
     for name, row in table.iterrows():
