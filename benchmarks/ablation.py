@@ -1,12 +1,13 @@
 """What each ingredient of a recipe gives: the same budget and the same seeds with one thing changed at a time.
 
     python -m benchmarks.ablation --data fer2013.parquet [--recipe fast] [--epochs 6] [--seeds 3] [--set key=value ...]
-                                  [--soft-labels FILE] [--only NAME ...]
+                                  [--soft-labels FILE] [--only NAME ...] [--device cuda] [--at-once N]
 
 --soft-labels, a file of `python -m fer_core soften`, adds a network that learns from others. The row of the
 schedule-free optimiser needs `pip install schedulefree`. Accuracies are those of the last epoch on the validation
 split, without test-time augmentation where the row does not say so. Differences are taken seed by seed: their standard
-deviation says how much of one is chance. Seconds are those of one training, its validation included.
+deviation says how much of one is chance. Seconds are those of one training, its validation included, beside the others
+that run at once: one small network leaves most of a GPU idle. Rows that change nothing of the recipe are left out.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -152,6 +155,17 @@ CHANGES: dict[str, Change] = {
     "no duplicates and conflicting labels": Change({"drop_duplicates": True}),
     "squeeze-and-excitation": Change({"model_args.squeeze": 8}),
     "twice as deep": Change({"model_args.depths": [2, 2, 2]}),
+    "neither rotation nor zoom": Change({"rotation": 0.0, "zoom": 0.0}),
+    "half of the faces neither turned nor zoomed": Change({"sharp": 0.5}),
+    "brightness and contrast as they are": Change({"brightness": 0.0, "contrast": 0.0}),
+    "no random erasing": Change({"erase": 0.0}),
+    "no mixup": Change({"mixup": 0.0}),
+    "no cutmix": Change({"cutmix": 0.0}),
+    "neither mixup nor cutmix": Change({"mixup": 0.0, "cutmix": 0.0}),
+    "all faces, whatever their duplicates say": Change({"drop_duplicates": False}),
+    "no squeeze-and-excitation": Change({"model_args.squeeze": 0}),
+    "half as deep": Change({"model_args.depths": [1, 1, 1]}),
+    "full resolution": Change({"model_args.stride": 1}),
 }
 
 
@@ -165,6 +179,7 @@ def main() -> None:
     parser.add_argument("--soft-labels", type=Path)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="those whose name holds one of these")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="trainings side by side")
     options = parser.parse_args()
     faces = load_dataset(options.data)
     base = load_recipe(options.recipe, parse_settings(options.settings) | {"epochs": options.epochs})
@@ -174,51 +189,69 @@ def main() -> None:
     print(f"{machine['device']}, {machine['threads']} threads, PyTorch {machine['torch']}; {faces.name}, n = {n:,}")
     print(f"{options.recipe} {' '.join(options.settings)}, {options.epochs} epochs, seeds 0 to {options.seeds - 1}\n")
     print("| changed | accuracy | points more | standard deviation | seconds |\n| --- | ---: | ---: | ---: | ---: |")
-    changes = chosen(options, base)
+    changes = {"nothing": Change()} | chosen(options, base)
     views = [change.tta for change in changes.values()]
-    began = time.perf_counter()
-    trained = [accuracies(replace(base, seed=s), faces, options.device, views=views) for s in range(options.seeds)]
-    expected = [found["none"] for found in trained]
-    print(f"| nothing | {mean(expected):.2%} | | | {(time.perf_counter() - began) / options.seeds:.0f} |", flush=True)
-    for name, change in changes.items():
-        began = time.perf_counter()
-        if change.tta != "none":
-            found, seconds = [each[change.tta] for each in trained], ""
-        else:
+    context = get_context("spawn")  # CUDA does not survive a fork
+    with ProcessPoolExecutor(options.at_once, context, initializer=_read, initargs=(options.data,)) as pool:
+
+        def begin(name: str, change: Change) -> list[Future[dict[str, float]]]:
             config = make_config(base.to_dict(), change.settings)
-            found = [
-                accuracies(replace(config, seed=seed), faces, options.device, change.learner)["none"]
-                for seed in range(options.seeds)
+            asked = views if name == "nothing" else ()
+            seeds = range(options.seeds)
+            return [
+                pool.submit(accuracies, replace(config, seed=seed), options.device, change.learner, asked)
+                for seed in seeds
             ]
-            seconds = f"{(time.perf_counter() - began) / options.seeds:.0f}"
-        points = [100 * (one - other) for one, other in zip(found, expected, strict=True)]
-        spread = f"{stdev(points):.2f}" if len(points) > 1 else ""
-        print(f"| {name} | {mean(found):.2%} | {mean(points):+.2f} | {spread} | {seconds} |", flush=True)
+
+        trainings = {name: begin(name, change) for name, change in changes.items() if change.tta == "none"}
+        for name, change in changes.items():
+            found = [training.result() for training in trainings.get(name, trainings["nothing"])]
+            expected = [training.result()["none"] for training in trainings["nothing"]]
+            points = [100 * (one[change.tta] - other) for one, other in zip(found, expected, strict=True)]
+            more = f"{mean(points):+.2f}" if name != "nothing" else ""
+            spread = f"{stdev(points):.2f}" if more and len(points) > 1 else ""
+            seconds = f"{mean(one['seconds'] for one in found):.0f}" if name in trainings else ""
+            accuracy = f"{mean(one[change.tta] for one in found):.2%}"
+            print(f"| {name} | {accuracy} | {more} | {spread} | {seconds} |", flush=True)
 
 
 def chosen(options: argparse.Namespace, base: TrainConfig) -> dict[str, Change]:
-    """The rows that are asked for and can be had."""
+    """The rows that are asked for and can be had, and that change something."""
     twice = [2 * width for width in base.model_args["widths"]]
     changes = {**CHANGES, "twice as wide": Change({"model_args.widths": twice})}
+    if base.rotation or base.zoom:
+        del changes["shift by fractions of a pixel"]  # all shifts are
     if options.soft_labels:
         changes["0.7 of the target from other networks"] = Change({"soft_labels": str(options.soft_labels)})
     if options.only:
         changes = {name: change for name, change in changes.items() if any(word in name for word in options.only)}
     if find_spec("schedulefree") is None:
         changes = {name: change for name, change in changes.items() if change.learner is not ScheduleFree}
-    return changes
+    return {name: change for name, change in changes.items() if replace(change, settings={}) != Change()
+            or make_config(base.to_dict(), change.settings) != base}  # fmt: skip
+
+
+_faces: FaceDataset  # of this process
+
+
+def _read(path: Path) -> None:
+    global _faces
+    _faces = load_dataset(path)
 
 
 def accuracies(
-    config: TrainConfig, faces: FaceDataset, device: str, learner: type[Learner] = Learner, views: Sequence[str] = ()
+    config: TrainConfig, device: str, learner: type[Learner] = Learner, views: Sequence[str] = ()
 ) -> dict[str, float]:
     """Train in a folder that goes away again; the last epoch's accuracy on the validation split, 0..1, by the key of
-    `TTA`: "none" and those in `views`."""
+    `TTA`: "none" and those in `views`; and the seconds that the training took."""
+    faces = _faces
+    began = time.perf_counter()
     validation = faces.split("validation").labelled()
     with tempfile.TemporaryDirectory() as folder, patch.object(training, "Learner", learner):
         run = create_run(Path(folder), "run", run_info(config, faces, device))
         fit(config, faces, run, device)
-        found = {"none": float(run.metrics().query("split == 'validation'").iloc[-1]["accuracy"])}
+        found = {"seconds": time.perf_counter() - began}
+        found["none"] = float(run.metrics().query("split == 'validation'").iloc[-1]["accuracy"])
         for tta in set(views) - {"none"}:
             emotions = Predictor.load(run, config.epochs, device).predict(validation.images, tta=tta).emotions
             found[tta] = float((emotions == validation.emotions).mean())

@@ -18,6 +18,7 @@ from fer_core.data.keys import face_keys
 from fer_core.labels import EMOTIONS
 from fer_core.preprocess import Preprocess
 from fer_core.soft_labels import read_soft_labels
+from fer_core.teachers import Teachers
 
 LARGEST_COPY = 1 << 30  # bytes of faces that are copied to memory, or to the GPU's
 TRAIN_ON_FEWEST = 2  # a batch-norm layer has no variance over a single face
@@ -44,9 +45,17 @@ class Batches:
     def __init__(self, config: TrainConfig, faces: FaceDataset, device: torch.device) -> None:
         self.preprocess = Preprocess(equalize=config.equalize)
         self.augment = Augment(
-            config.rotation, config.crop, config.flip, config.zoom, config.brightness, config.contrast, config.erase
+            config.rotation,
+            config.crop,
+            config.flip,
+            config.zoom,
+            config.brightness,
+            config.contrast,
+            config.erase,
+            config.sharp,
         )
         self.mix = Mix(config.mixup, config.cutmix)
+        self.teachers = Teachers(config, device) if config.teachers else None
         self.config = config
         targets = targets_of(config, faces)
         if config.drop_duplicates:
@@ -87,6 +96,8 @@ class Batches:
             faces = self.augment(self.inputs(rows), generator)
             mixed, targets = self.mix(faces, self.targets[rows], generator)
             shown = mixed.contiguous(memory_format=torch.channels_last)
+            if self.teachers:
+                targets = torch.lerp(targets, self.teachers(shown), self.config.soft_weight)
             yield Batch(shown, targets, self.emotions[rows], rows, mixed is not faces)
 
 

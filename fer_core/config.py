@@ -52,8 +52,11 @@ class TrainConfig:
     """Weights scored and saved are a moving average over the steps, with this decay a step; 0: the last ones."""
     soft_labels: str = ""
     """A file of `python -m fer_core soften`: learn what other networks say of the faces (Hinton et al. 2015)."""
+    teachers: str = ""
+    """Checkpoints, RUN:EPOCH and spaces between: learn what they say of each face as it is shown, augmented and mixed
+    (Beyer et al. 2022). It takes their arithmetic too; `soft_labels` are asked once."""
     soft_weight: float = 0.7
-    """Share of those in the target; the rest is the label."""
+    """Share of soft labels or of the teachers' answers in the target; the rest is the label."""
     drop_duplicates: bool = False
     """Train on each face once, and on none with conflicting labels or of a single gray level."""
     rotation: float = 0.0
@@ -64,6 +67,8 @@ class TrainConfig:
     """Mirror half of the faces."""
     zoom: float = 0.0
     """Larger or smaller by a factor of up to 1 + zoom."""
+    sharp: float = 0.0
+    """Share of the faces that rotation and zoom leave alone, and with them the blur of interpolation."""
     brightness: float = 0.0
     """Largest change of all gray levels, in standard deviations."""
     contrast: float = 0.0
@@ -97,6 +102,8 @@ class TrainConfig:
             raise ConfigError(f"lr = {self.lr} must be greater than 0.")
         if self.mixup + self.cutmix > 1:
             raise ConfigError(f"mixup + cutmix = {self.mixup + self.cutmix:g} is more than all batches; at most 1.")
+        if self.teachers and self.soft_labels:
+            raise ConfigError("Both teachers and soft_labels are given; learn from one of them.")
         parse_keep(self.keep_epochs)
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,6 +130,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "rotation": (0, 180),
     "crop": (0, 24),
     "zoom": (0, 1),
+    "sharp": (0, 1),
     "brightness": (0, 4),
     "contrast": (0, 1),
     "erase": (0, 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,23 +25,24 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, group)
-
-    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
-        state["momentum_buffer"].mul_(group["momentum"]).add_(parameter.grad)
-        update = parameter.grad.add(state["momentum_buffer"], alpha=group["momentum"])  # type: ignore[union-attr]
-        if parameter.dim() != 4:
-            parameter.sub_(update, alpha=group["lr"])
-            return
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        rows, columns = len(update), update[0].numel()
-        direction = orthogonalised(update.flatten(1)).view_as(update)
-        parameter.sub_(direction, alpha=group["lr"] * max(1, rows / columns) ** 0.5)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not moved:
+                continue
+            for parameter in moved:
+                if not self.state[parameter]:
+                    self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            gradients = [parameter.grad for parameter in moved]
+            moments = [self.state[parameter]["momentum_buffer"] for parameter in moved]
+            torch._foreach_mul_(moments, group["momentum"])
+            torch._foreach_add_(moments, gradients)
+            updates = torch._foreach_add(gradients, moments, alpha=group["momentum"])
+            for parameter, update in zip(moved, updates, strict=True):
+                length = group["lr"]
+                if parameter.dim() == 4:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    length *= max(1, len(update) / update[0].numel()) ** 0.5
+                    update = orthogonalised(update.flatten(1)).view_as(update)
+                parameter.sub_(update, alpha=length)
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -54,6 +54,6 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     x = x / x.norm().clamp(min=1e-7)
     for _ in range(5):
         gram = x @ x.T
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     result: Tensor = x if x.shape == matrix.shape else x.T
     return result.to(matrix.dtype)

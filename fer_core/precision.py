@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,17 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     """bfloat16 autocast where it is asked for ("bf16"), or ("auto") where the processor computes in it."""
     enabled = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """CUDA's convolutions in float32, which cuDNN else rounds to TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 @cache

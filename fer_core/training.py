@@ -27,6 +27,7 @@ from fer_core.labels import EMOTIONS
 from fer_core.learner import ALONE, Learner, checkpoint_to_start_from, learning_rate, state_file
 from fer_core.models import count_parameters, create_model
 from fer_core.runs import Run, restored, stored
+from fer_core.teachers import checkpoints_of_teachers
 from fer_core.team import Team
 
 SECONDS_BETWEEN_RECORDS = 1.0  # within an epoch; a fast epoch has one at its end only
@@ -262,6 +263,7 @@ def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str
     parameters = count_parameters(create_model(config.model, config.model_args))
     if config.start_from:
         checkpoint_to_start_from(config)
+    checkpoints_of_teachers(config)
     for split in ("train", "validation"):
         labelled_split(dataset, split)
     counts = {split: int(row.sum()) for split, row in dataset.counts().iterrows()}

@@ -23,6 +23,8 @@ class Augment:
     zoom        the picture's part that is seen is larger or smaller by a factor of up to 1 + zoom
     brightness  in standard deviations of the gray levels, added to all pixels: from -brightness..brightness
     contrast    deviations from the face's mean times 1 - contrast..1 + contrast
+    sharp       share of the faces that rotation and zoom leave alone, so that whole pixels shift them and nothing
+                interpolates
     erase       share of the faces that lose a rectangle, each side 10 to 40 % of the face's (Zhong et al. 2017, "Random
                 Erasing Data Augmentation"); it becomes the mean gray level, 0
     """
@@ -34,13 +36,18 @@ class Augment:
     brightness: float = 0.0
     contrast: float = 0.0
     erase: float = 0.0
+    sharp: float = 0.0
 
     def __call__(self, faces: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """float32 (B, 1, H, W) -> the same shape, each face changed by its own draw. `generator` is a CPU generator."""
         if self.rotation or self.zoom:
             theta = self._matrices(len(faces), faces.shape[-1], generator).to(faces.device)
             grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
-            faces = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+            turned = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
+            if self.sharp:
+                is_sharp = (torch.rand(len(faces), 1, 1, 1, generator=generator) < self.sharp).to(faces.device)
+                turned = torch.where(is_sharp, self._shifted(faces, generator), turned)
+            faces = turned
         elif self.crop or self.flip:
             faces = self._shifted(faces, generator)
         if self.brightness or self.contrast:

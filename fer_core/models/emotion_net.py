@@ -12,7 +12,7 @@ from fer_core.labels import EMOTIONS
 
 
 class EmotionNet(nn.Module):
-    """Fixed whitening filters at half resolution, then stages that each halve the picture and widen it.
+    """Fixed whitening filters, as a rule at half resolution, then stages that each halve the picture and widen it.
 
     The form is that of Jordan's CIFAR-10 speed runs (2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"), one
     gray channel instead of three colours and one more residual form.
@@ -20,6 +20,7 @@ class EmotionNet(nn.Module):
     widths    channels of each stage
     depths    residual blocks of each stage
     filters   whitening filters: eigenfilters of the training faces' patches and their negatives
+    stride    of those; 1 keeps the full resolution, for about four times the arithmetic
     squeeze   squeeze-and-excitation in the residual blocks (Hu et al. 2018) with this reduction; 0 for none
     dropout   probability before the linear layer
     """
@@ -31,11 +32,12 @@ class EmotionNet(nn.Module):
         filters: int = 32,
         squeeze: int = 0,
         dropout: float = 0.0,
+        stride: int = 2,
     ) -> None:
         super().__init__()
         if len(widths) != len(depths) or not widths:
             raise ValueError("widths and depths must be of one length")
-        self.whiten = Whitening(filters)
+        self.whiten = Whitening(filters, stride)
         channels = [filters, *widths]
         for number, depth in enumerate(depths, start=1):
             self.add_module(f"stage{number}", Stage(channels[number - 1], channels[number], depth, squeeze))
@@ -57,14 +59,14 @@ class EmotionNet(nn.Module):
 
 
 class Whitening(nn.Module):
-    """Filters 4x4 at stride 2 whose answers to the training faces are uncorrelated and of one variance; not trained.
+    """Filters 4x4 whose answers to the training faces are uncorrelated and of one variance; not trained.
 
-    (B, 1, H, W) -> (B, filters, H / 2, W / 2)
+    (B, 1, H, W) -> (B, filters, H / 2, W / 2) at stride 2, (B, filters, H - 1, W - 1) at stride 1
     """
 
-    def __init__(self, filters: int) -> None:
+    def __init__(self, filters: int, stride: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, filters, 4, stride=2, padding=1, bias=False)
+        self.conv = nn.Conv2d(1, filters, 4, stride=stride, padding=1, bias=False)
         if filters % 2 or filters // 2 > self.conv.weight[0].numel():
             raise ValueError(f"filters = {filters} must be an even number up to 32")
         self.conv.weight.requires_grad_(False)
