@@ -177,6 +177,16 @@ def test_whitening_filters_whiten() -> None:
     assert not model.whiten.conv.weight.requires_grad
 
 
+def test_whitening_at_full_resolution_answers_at_every_pixel() -> None:
+    faces = smooth_faces(8)
+    half, full = EmotionNet(widths=[8, 8], depths=[1, 1]), EmotionNet(widths=[8, 8], depths=[1, 1], stride=1)
+    full.load_state_dict(half.state_dict())
+    assert half.whiten(faces).shape == (8, 32, 24, 24)
+    assert full.whiten(faces).shape == (8, 32, 47, 47)
+    assert torch.equal(full.whiten(faces)[:, :, ::2, ::2], half.whiten(faces))
+    assert full(faces).shape == (8, 7)
+
+
 def test_whitening_filters_are_as_many_as_patches_have_dimensions() -> None:
     for filters in (31, 34):
         with pytest.raises(ConfigError, match=f"filters = {filters} must be an even number up to 32"):

@@ -166,6 +166,40 @@ def test_targets_are_smoothed_labels_and_what_others_say(faces: FaceDataset, tin
         targets_of(tiny(soft_labels=str(tmp_path / "torn.npz")), train)
 
 
+def test_teachers_are_asked_about_each_face_as_it_is_shown(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    """The oracle: their checkpoints, loaded anew, on the very faces of the batch."""
+    runs = [train(tiny(seed=seed), f"teacher-{seed}") for seed in (1, 2)]
+    learning = {"crop": 3.0, "mixup": 0.5, "cutmix": 0.5, "erase": 0.5, "seed": 3}
+    config = tiny(teachers=" ".join(f"{run.path}:2" for run in runs), soft_weight=0.25, **learning)
+    pupil, alone = (Batches(c, faces.split("train"), CPU).of_epoch(1) for c in (config, tiny(**learning)))
+    for batch, labels in zip(pupil, alone, strict=True):
+        assert torch.equal(batch.faces, labels.faces)
+        with torch.no_grad():
+            said = [run.load_checkpoint(2).model(batch.faces).softmax(dim=1) for run in runs]
+        torch.testing.assert_close(batch.targets, 0.75 * labels.targets + 0.25 * (said[0] + said[1]) / 2)
+
+
+def test_a_pupil_resumes_to_the_bit(train: Any, new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+    config = tiny(teachers=f"{train(tiny(), 'teacher').path}:2", crop=2.0)
+    runs = [new_run(config, name) for name in ("whole", "parts")]
+    fit(config, faces, runs[0], "cpu")
+    fit(replace(config, epochs=1), faces, runs[1], "cpu")
+    fit(config, faces, runs[1], "cpu", resume=True)
+    assert_same_run(*runs)
+
+
+def test_teachers_that_cannot_be_had_are_named_before_a_run_is_made(train: Any, faces: FaceDataset, tiny: Any) -> None:
+    teacher = train(tiny(equalize=True), "teacher")
+    with pytest.raises(RunError, match="There is no run 'nowhere'"):
+        run_info(tiny(teachers="nowhere:1"), faces, "cpu")
+    with pytest.raises(CheckpointError, match="kept no checkpoint of epoch 99"):
+        run_info(tiny(teachers=f"{teacher.path}:99"), faces, "cpu")
+    with pytest.raises(ConfigError, match=r"The teacher .*teacher:1 needs equalize = true\."):
+        run_info(tiny(teachers=f"{teacher.path}:1"), faces, "cpu")
+    with pytest.raises(ConfigError, match="Both teachers and soft_labels are given"):
+        tiny(teachers=f"{teacher.path}:1", soft_labels="soft.npz")
+
+
 def test_faces_worth_learning(faces: FaceDataset, tiny: Any) -> None:
     """Planted: a face that stands three times, one that stands twice with other labels, and one that is all gray."""
     images, emotions = faces.images[:10].copy(), faces.emotions[:10].copy()
@@ -379,7 +413,7 @@ def test_all_that_the_fast_recipes_use_resumes_to_the_bit(new_run: Any, faces: F
     config = tiny(
         model="EmotionNet", model_args={"widths": [8, 8], "depths": [1, 0], "squeeze": 4, "dropout": 0.1},
         optimizer="muon", schedule="linear", warmup=0.3, average=0.9, mixup=0.4, cutmix=0.3, erase=0.5, zoom=0.1,
-        brightness=0.2, contrast=0.2, drop_duplicates=True, flip=True, label_smoothing=0.1,
+        sharp=0.5, brightness=0.2, contrast=0.2, drop_duplicates=True, flip=True, label_smoothing=0.1,
     )  # fmt: skip
     whole, parts = (new_run(config, name) for name in ("whole", "parts"))
     fit(config, faces, whole, "cpu")

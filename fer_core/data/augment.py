@@ -41,13 +41,13 @@ class Augment:
     def __call__(self, faces: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """float32 (B, 1, H, W) -> the same shape, each face changed by its own draw. `generator` is a CPU generator."""
         if self.rotation or self.zoom:
-            theta = self._matrices(len(faces), faces.shape[-1], generator).to(faces.device)
-            grid = F.affine_grid(theta, list(faces.shape), align_corners=False)
-            turned = F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
-            if self.sharp:
-                is_sharp = (torch.rand(len(faces), 1, 1, 1, generator=generator) < self.sharp).to(faces.device)
-                turned = torch.where(is_sharp, self._shifted(faces, generator), turned)
-            faces = turned
+            theta = self._matrices(len(faces), faces.shape[-1], generator)
+            if not self.sharp:
+                faces = _turned(faces, theta)
+            else:
+                turned = (torch.rand(len(faces), generator=generator) >= self.sharp).nonzero()[:, 0]
+                rows = turned.to(faces.device)
+                faces = self._shifted(faces, generator).index_copy(0, rows, _turned(faces[rows], theta[turned]))
         elif self.crop or self.flip:
             faces = self._shifted(faces, generator)
         if self.brightness or self.contrast:
@@ -93,6 +93,12 @@ class Augment:
         columns = (place - uniform[2]).abs() < (0.1 + 0.3 * uniform[3]) / 2
         holes = rows[:, :, None] & columns[:, None, :] & (uniform[4] < self.erase)[:, :, None]
         return faces.masked_fill(holes[:, None], 0.0)
+
+
+def _turned(faces: Tensor, theta: Tensor) -> Tensor:
+    """Faces (B, 1, H, W) under one 2x3 matrix each."""
+    grid = F.affine_grid(theta.to(faces.device), list(faces.shape), align_corners=False)
+    return F.grid_sample(faces, grid, padding_mode="border", align_corners=False)
 
 
 @dataclass(frozen=True)

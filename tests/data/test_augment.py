@@ -132,6 +132,18 @@ def test_zoom_by_two_shows_the_inner_half(batch: Tensor, monkeypatch: pytest.Mon
     torch.testing.assert_close(shrunk, inner, atol=0.15, rtol=0)
 
 
+def test_sharp_faces_are_neither_turned_nor_zoomed(batch: Tensor) -> None:
+    """Of 4,000 faces the share asked for is made of their own pixels alone, moved and mirrored; all others are not."""
+    many = batch[:1].expand(4000, 1, 48, 48)
+    augment = {"rotation": 30.0, "zoom": 0.5, "crop": 3.0, "flip": True}
+    moved = Augment(sharp=0.25, **augment)(many, seeded())
+    is_sharp = torch.isin(moved, batch[0]).all(dim=(1, 2, 3))
+    assert 0.22 < is_sharp.float().mean() < 0.28
+    assert torch.isin(moved[~is_sharp], batch[0]).float().mean() < 0.05
+    assert len(moved[is_sharp].unique(dim=0)) == 7 * 7 * 2  # every shift, mirrored or not
+    assert torch.equal(Augment(sharp=0.0, **augment)(many, seeded()), Augment(**augment)(many, seeded()))
+
+
 def test_light_moves_mean_and_contrast_and_nothing_else(batch: Tensor) -> None:
     lit = Augment(brightness=0.5, contrast=0.3)(batch, seeded())
     means, deviations = lit.mean((1, 2, 3)), lit.std((1, 2, 3))
