@@ -227,8 +227,11 @@ def chosen(options: argparse.Namespace, base: TrainConfig) -> dict[str, Change]:
         changes = {name: change for name, change in changes.items() if any(word in name for word in options.only)}
     if find_spec("schedulefree") is None:
         changes = {name: change for name, change in changes.items() if change.learner is not ScheduleFree}
-    return {name: change for name, change in changes.items() if replace(change, settings={}) != Change()
-            or make_config(base.to_dict(), change.settings) != base}  # fmt: skip
+
+    def changes_something(change: Change) -> bool:
+        return replace(change, settings={}) != Change() or make_config(base.to_dict(), change.settings) != base
+
+    return {name: change for name, change in changes.items() if changes_something(change)}
 
 
 _faces: FaceDataset  # of this process
