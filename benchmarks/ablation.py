@@ -219,8 +219,10 @@ def chosen(options: argparse.Namespace, base: TrainConfig) -> dict[str, Change]:
     """The rows that are asked for and can be had, and that change something."""
     twice = [2 * width for width in base.model_args["widths"]]
     changes = {**CHANGES, "twice as wide": Change({"model_args.widths": twice})}
-    if base.rotation or base.zoom:
-        del changes["shift by fractions of a pixel"]  # all shifts are
+    is_turned = base.rotation or base.zoom
+    del changes["shift by fractions of a pixel" if is_turned else "half of the faces neither turned nor zoomed"]
+    if not base.model_args.get("squeeze"):
+        del changes["no squeeze-and-excitation"]
     if options.soft_labels:
         changes["0.7 of the target from other networks"] = Change({"soft_labels": str(options.soft_labels)})
     if options.only:
