@@ -14,7 +14,7 @@ from PIL import Image
 from fer_core.calibration import load_calibrations, scaled
 from fer_core.few_faces import MAX_FACES, FewFaces, converted
 from fer_core.labels import EMOTIONS
-from fer_core.precision import full_precision
+from fer_core.precision import convolve_in_float32
 from fer_core.preprocess import FACE_SIZE, Preprocess, to_face
 from fer_core.runs import CHECKPOINTS, Checkpoint, Run, find_run
 from fer_core.tta import views
@@ -74,6 +74,7 @@ class Predictor:
 
         Raises RunError or CheckpointError.
         """
+        convolve_in_float32()
         run = run if isinstance(run, Run) else find_run(run, root)
         checkpoint = run.load_checkpoint(epoch)
         checkpoint.model.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -127,10 +128,9 @@ def predict_probabilities(
     parts = [np.empty((0, len(EMOTIONS)), np.float32)]
     for start in range(0, len(faces), BATCH_SIZE):
         inputs = preprocess(faces[start : start + BATCH_SIZE]).to(device)
-        with full_precision():
-            answers = [
-                model(view.contiguous(memory_format=torch.channels_last)).softmax(dim=1) for view in views(inputs, tta)
-            ]
+        answers = [
+            model(view.contiguous(memory_format=torch.channels_last)).softmax(dim=1) for view in views(inputs, tta)
+        ]
         parts.append(torch.stack(answers).mean(dim=0).cpu().numpy())
         if report:
             report(min(1.0, (start + BATCH_SIZE) / len(faces)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -16,15 +15,9 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """CUDA's convolutions in float32, which cuDNN else rounds to TF32."""
-    before = torch.backends.cudnn.allow_tf32
+def convolve_in_float32() -> None:
+    """From now on, in this process: CUDA's convolutions of float32 numbers, which cuDNN else rounds to TF32."""
     torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
 
 
 @cache

@@ -12,7 +12,6 @@ from PIL import Image
 from fer_core.data import FaceDataset
 from fer_core.errors import CheckpointError, DataError, RunError
 from fer_core.inference import BATCH_SIZE, Predictor, as_faces
-from fer_core.precision import full_precision
 from fer_core.preprocess import to_face
 from fer_core.runs import Run
 
@@ -43,17 +42,14 @@ def test_a_face_gets_the_same_answer_in_every_batch(predictor: Predictor, faces:
     np.testing.assert_allclose(together[:60], together[126:186], atol=1e-6)
 
 
-def test_convolutions_round_to_tf32_only_elsewhere(predictor: Predictor, faces: FaceDataset) -> None:
-    """CUDA's would, by default; what was set before is set again, also after an error."""
-    seen = []
-    hook = predictor.checkpoint.model.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
-    before = torch.backends.cudnn.allow_tf32
-    predictor.predict(faces.images)
-    hook.remove()
-    assert set(seen) == {False}
-    with pytest.raises(ZeroDivisionError), full_precision():
-        1 / 0  # noqa: B018
-    assert torch.backends.cudnn.allow_tf32 is before is True
+def test_whatever_computes_faces_convolves_in_float32(
+    finished: Run, train: Any, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA's convolutions round to TF32 by default."""
+    for compute in (lambda: Predictor.load(finished), lambda: train(tiny(epochs=1))):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+        compute()
+        assert not torch.backends.cudnn.allow_tf32
 
 
 def test_no_faces_no_answers(predictor: Predictor) -> None:
