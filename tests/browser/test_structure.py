@@ -54,12 +54,12 @@ def test_what_netron_would_send_is_stopped(visit: Any) -> None:
 
 def test_a_box_of_the_graph_opens_its_layer(visit: Any) -> None:
     person = visit()
-    page = person.open("structure", checkpoint="report-resnet:71")
+    page = person.open("structure", checkpoint="report-resnet:50")
     graph = page.get_by_test_id("stGraphVizChart")
     graph.locator("a").filter(has_text="res1.0").click()
     page.get_by_role("heading", name="Layers", exact=True, level=1).wait_for()
-    person.wait_query(layer="res1.0", checkpoint="report-resnet:71")
-    page.get_by_text("res1.0 of report-resnet:71").wait_for()
+    person.wait_query(layer="res1.0", checkpoint="report-resnet:50")
+    page.get_by_text("res1.0 of report-resnet:50").wait_for()
     assert hosts(person) == {"localhost"}
 
 
