@@ -33,8 +33,8 @@ TTA: dict[str, tuple[View, ...]] = {
     "none": (View(),),
     "flip": (View(), View(mirrored=True)),
     "crops": _CROPS,
-    # As augmentation shows a face, which turns, moves and zooms by fractions of a pixel, it is never quite as sharp as
-    # the face itself. Zoomed ones are as a network knows them from its training.
+    # Augmentation that turns and zooms shows no face quite as sharp as it is, unless it leaves some alone (`sharp`).
+    # Zoomed ones are as a network knows them that was never shown others.
     "zooms": tuple(view._replace(zoom=zoom) for zoom in ZOOMS for view in _CROPS),
 }
 TITLES: dict[str, str] = {
