@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from fer_core.learner import ALONE, Learner, checkpoint_to_start_from, learning_
 from fer_core.models import count_parameters, create_model
 from fer_core.precision import convolve_in_float32
 from fer_core.runs import Run, restored, stored
+from fer_core.soft_labels import read_soft_labels
 from fer_core.teachers import checkpoints_of_teachers
 from fer_core.team import Team
 
@@ -268,6 +270,8 @@ def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str
     checkpoints_of_teachers(config)
     for split in ("train", "validation"):
         labelled_split(dataset, split)
+    if config.soft_labels:
+        read_soft_labels(Path(config.soft_labels), labelled_split(dataset, "train"))
     counts = {split: int(row.sum()) for split, row in dataset.counts().iterrows()}
     return {
         "config": config.to_dict(),

@@ -188,7 +188,7 @@ def test_a_pupil_resumes_to_the_bit(train: Any, new_run: Any, faces: FaceDataset
     assert_same_run(*runs)
 
 
-def test_teachers_that_cannot_be_had_are_named_before_a_run_is_made(train: Any, faces: FaceDataset, tiny: Any) -> None:
+def test_what_cannot_be_learned_from_is_named_before_a_run_is_made(train: Any, faces: FaceDataset, tiny: Any) -> None:
     teacher = train(tiny(equalize=True), "teacher")
     with pytest.raises(RunError, match="There is no run 'nowhere'"):
         run_info(tiny(teachers="nowhere:1"), faces, "cpu")
@@ -196,6 +196,8 @@ def test_teachers_that_cannot_be_had_are_named_before_a_run_is_made(train: Any, 
         run_info(tiny(teachers=f"{teacher.path}:99"), faces, "cpu")
     with pytest.raises(ConfigError, match=r"The teacher .*teacher:1 needs equalize = true\."):
         run_info(tiny(teachers=f"{teacher.path}:1"), faces, "cpu")
+    with pytest.raises(DataError, match=r"There is no none\.npz; make it with: python -m fer_core soften"):
+        run_info(tiny(soft_labels="none.npz"), faces, "cpu")
     with pytest.raises(ConfigError, match="Both teachers and soft_labels are given"):
         tiny(teachers=f"{teacher.path}:1", soft_labels="soft.npz")
 
