@@ -37,10 +37,10 @@ from benchmarks.attribution_speed import hardware
 from fer_core.commands.export import CALIBRATION_FACES
 from fer_core.data import FaceDataset, LoadOptions, open_data
 from fer_core.evaluation import Share
-from fer_core.few_faces import CALLS, TOLERANCE, FewFaces
 from fer_core.inference import Predictor, predict_probabilities
 from fer_core.models import count_parameters
-from fer_core.onnx_export import INPUT, OUTPUTS, open_session, quantized, to_onnx
+from fer_core.onnx_backend import CALLS, TOLERANCE, OnnxBackend, run_in_slices
+from fer_core.onnx_export import open_session, quantized, to_onnx
 from fer_core.precision import has_fast_bf16
 from fer_core.runs import CHECKPOINTS, list_runs
 
@@ -148,7 +148,7 @@ def backends(
     proto = to_onnx(predictor.checkpoint)
     content = proto.SerializeToString()
     ways: dict[str, Answer] = {
-        PREDICTOR: warmed(replace(predictor, few_faces=FewFaces(lambda: content)), face),
+        PREDICTOR: warmed(replace(predictor, backend=OnnxBackend(lambda: content)), face),
         "PyTorch": lambda some: predict_probabilities(model, preprocess, some, CPU),
         "ONNX Runtime": in_onnx_runtime(content, threads),
     }
@@ -177,8 +177,8 @@ def contenders_of(
 
 
 def in_onnx_runtime(content: bytes, threads: int) -> Answer:
-    session = open_session(content, threads)
-    return lambda some: np.asarray(session.run(OUTPUTS[:1], {INPUT: some})[0])
+    session = open_session(content)
+    return lambda some: run_in_slices(session, some, threads)
 
 
 def warmed(predictor: Predictor, face: np.ndarray) -> Answer:
@@ -186,7 +186,7 @@ def warmed(predictor: Predictor, face: np.ndarray) -> Answer:
     end = time.monotonic() + 10
     for calls in range(10_000):
         predictor.predict(face)
-        if time.monotonic() > end or (predictor.few_faces and predictor.few_faces.ready and calls > CALLS):
+        if time.monotonic() > end or (predictor.backend and predictor.backend.ready and calls > CALLS):
             break
         time.sleep(0.01)
     return lambda some: predictor.predict(some).probabilities

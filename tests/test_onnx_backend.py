@@ -1,4 +1,4 @@
-"""Few faces by ONNX Runtime: the same answers, nobody waits, and PyTorch goes on where it cannot be had."""
+"""Answers by ONNX Runtime: the same answers, nobody waits, and PyTorch goes on where it cannot be had."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from fer_core.data import FaceDataset
-from fer_core.few_faces import CALLS, MAX_FACES, TOLERANCE, FewFaces
 from fer_core.inference import Predictor, predict_probabilities
 from fer_core.models import MODELS, create_model
-from fer_core.onnx_export import to_onnx
+from fer_core.onnx_backend import CALLS, SLICE, TOLERANCE, OnnxBackend, run_in_slices
+from fer_core.onnx_export import open_session, to_onnx
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint, Run
 
@@ -49,9 +49,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
         time.sleep(0.01)
 
 
-def ask(few: FewFaces, times: int = CALLS) -> None:
+def ask(backend: OnnxBackend, times: int = CALLS) -> None:
     for _ in range(times):
-        few(levels(1), lambda: np.zeros((1, 7), np.float32))
+        backend(levels(1), lambda: np.zeros((1, 7), np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -83,55 +83,55 @@ def counted(content: bytes) -> Iterator[Counted]:
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_answers_as_in_pytorch(name: str) -> None:
     checkpoint = network(name)
-    few = FewFaces(partial(as_onnx, checkpoint))
-    ask(few)
-    wait_for(lambda: few.ready)
-    few(levels(1), partial(eager, checkpoint, levels(1)))  # compared with PyTorch's, and believed from here on
-    for n in range(1, MAX_FACES + 1):
+    backend = OnnxBackend(partial(as_onnx, checkpoint))
+    ask(backend)
+    wait_for(lambda: backend.ready)
+    backend(levels(1), partial(eager, checkpoint, levels(1)))  # compared with PyTorch's, and believed from here on
+    for n in (1, 2, SLICE, SLICE + 1, 3 * SLICE + 5):
         faces = levels(n, seed=n)
-        answer = few(faces, lambda: pytest.fail("PyTorch was asked"))
+        answer = backend(faces, lambda: pytest.fail("PyTorch was asked"))
         assert answer.dtype == np.float32
         np.testing.assert_allclose(answer, eager(checkpoint, faces), atol=TOLERANCE)
     mirrored = faces[:, :, ::-1]  # not contiguous in memory
     np.testing.assert_allclose(
-        few(mirrored, lambda: pytest.fail("PyTorch was asked")), eager(checkpoint, mirrored), atol=TOLERANCE
+        backend(mirrored, lambda: pytest.fail("PyTorch was asked")), eager(checkpoint, mirrored), atol=TOLERANCE
     )
 
 
 def test_nobody_waits_and_the_conversion_begins_once_and_late(counted: Counted) -> None:
-    few = FewFaces(counted)
-    ask(few, CALLS - 1)
+    backend = OnnxBackend(counted)
+    ask(backend, CALLS - 1)
     time.sleep(0.05)
     assert counted.calls == 0
-    ask(few, 50)  # answered while the conversion goes on
+    ask(backend, 50)  # answered while the conversion goes on
     wait_for(lambda: counted.calls == 1)
-    assert not few.ready
+    assert not backend.ready
     counted.go.set()
-    wait_for(lambda: few.ready)
+    wait_for(lambda: backend.ready)
     assert counted.calls == 1
 
 
 def test_a_conversion_that_fails_leaves_pytorch_answering(caplog: pytest.LogCaptureFixture) -> None:
     conversion = Counted(RuntimeError("no such operator"))
     conversion.go.set()
-    few = FewFaces(conversion)
-    ask(few)
+    backend = OnnxBackend(conversion)
+    ask(backend)
     wait_for(lambda: "cannot be converted for ONNX Runtime (no such operator)" in caplog.text)
     expected = np.full((1, 7), 1 / 7, np.float32)
     for _ in range(3 * CALLS):
-        assert few(levels(1), lambda: expected) is expected
+        assert backend(levels(1), lambda: expected) is expected
     assert conversion.calls == 1
-    assert not few.ready
+    assert not backend.ready
 
 
 def test_another_networks_answers_are_never_shown(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    few = FewFaces(lambda: content)
-    ask(few)
-    wait_for(lambda: few.ready)
+    backend = OnnxBackend(lambda: content)
+    ask(backend)
+    wait_for(lambda: backend.ready)
     other = network(seed=1)  # as after a training that replaced the file in the meantime
     for _ in range(3):
-        np.testing.assert_array_equal(few(levels(2), partial(eager, other, levels(2))), eager(other, levels(2)))
-    assert not few.ready
+        np.testing.assert_array_equal(backend(levels(2), partial(eager, other, levels(2))), eager(other, levels(2)))
+    assert not backend.ready
     assert "does not answer as PyTorch does" in caplog.text
 
 
@@ -140,21 +140,21 @@ def test_without_onnxruntime_nothing_is_converted(counted: Counted, monkeypatch:
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *more: None if name == "onnxruntime" else found(name, *more)
     )
-    ask(FewFaces(counted), 2 * CALLS)
+    ask(OnnxBackend(counted), 2 * CALLS)
     time.sleep(0.05)
     assert counted.calls == 0
 
 
 def test_many_threads_at_once(counted: Counted) -> None:
     checkpoint = network()
-    few = FewFaces(counted)
-    faces = [levels(1 + i % MAX_FACES, seed=i) for i in range(16)]
+    backend = OnnxBackend(counted)
+    faces = [levels(1 + 7 * (i % 4), seed=i) for i in range(16)]
     expected = [eager(checkpoint, some) for some in faces]
 
     def work(i: int) -> float:
         if i == 60:
             counted.go.set()  # the change from one to the other falls into the middle
-        answer = few(faces[i % 16], partial(eager, checkpoint, faces[i % 16]))
+        answer = backend(faces[i % 16], partial(eager, checkpoint, faces[i % 16]))
         return float(np.abs(answer - expected[i % 16]).max())
 
     with ThreadPoolExecutor(8) as pool:
@@ -163,29 +163,35 @@ def test_many_threads_at_once(counted: Counted) -> None:
     assert counted.calls == 1
 
 
-def test_the_predictor_asks_it_for_a_few_plain_faces_only(finished: Run, faces: FaceDataset) -> None:
+def test_the_predictor_asks_it_for_plain_faces(finished: Run, faces: FaceDataset) -> None:
     asked: list[int] = []
 
-    def few(some: np.ndarray, plain: Callable[[], np.ndarray]) -> np.ndarray:
+    def backend(some: np.ndarray, plain: Callable[[], np.ndarray], _: object) -> np.ndarray:
         asked.append(len(some))
         return plain()
 
-    predictor: Predictor = replace(Predictor.load(finished), few_faces=few)
-    for n in (0, 1, MAX_FACES, MAX_FACES + 1, 60):
+    predictor: Predictor = replace(Predictor.load(finished), backend=backend)
+    for n in (0, 1, 60):
         predictor.predict(faces.images[:n])
     predictor.predict(faces.images[:1], tta="flip")
-    assert asked == [1, MAX_FACES]
-    shares: list[float] = []
-    predictor.predict(faces.images[:1], report=shares.append)
-    assert shares[-1] == 1.0
+    assert asked == [1, 60]
+
+
+def test_what_is_done_is_reported_in_order(content: bytes) -> None:
+    session, checkpoint, faces = open_session(content), network(), levels(3 * SLICE + 5)
+    for threads in (1, 3):
+        shares: list[float] = []
+        answer = run_in_slices(session, faces, threads, shares.append)
+        np.testing.assert_allclose(answer, eager(checkpoint, faces), atol=TOLERANCE)
+        assert shares == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_a_predictor_changes_over_by_itself(finished: Run, faces: FaceDataset) -> None:
     """The whole way, with the conversion in a process of its own; explanations still have the PyTorch network."""
     predictor = Predictor.load(finished)
-    assert predictor.few_faces is not None
+    assert predictor.backend is not None
     first = [predictor.predict(face[None]).probabilities for face in faces.images[:CALLS]]
-    wait_for(lambda: predictor.few_faces is not None and predictor.few_faces.ready)
+    wait_for(lambda: predictor.backend is not None and predictor.backend.ready)
     for face, expected in zip(faces.images[:CALLS], first, strict=True):
         np.testing.assert_allclose(predictor.predict(face[None]).probabilities, expected, atol=TOLERANCE)
     assert predictor.checkpoint.model(predictor.checkpoint.preprocess(faces.images[:1])).requires_grad
