@@ -305,7 +305,6 @@ class Run:
             raise RunError(f"{self.name} is already being trained by process {self.status().pid}; stop that one first.")
         stop = self.path / "stop"
         stop.unlink(missing_ok=True)
-        self.write_status("running")
         last, progress = time.monotonic(), dict[str, Any]()
 
         def beat(news: dict[str, Any] | None = None) -> None:
@@ -318,6 +317,7 @@ class Run:
                 raise StopRequestedError
 
         try:
+            self.write_status("running")  # in here: Ctrl-C may come as soon as it is written
             yield beat
             self.write_status("finished")
         except StopRequestedError:

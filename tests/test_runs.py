@@ -457,6 +457,20 @@ def test_how_a_training_ended_is_told(empty: Run, error: BaseException, state: s
     assert (empty.status().state, empty.status().error) == (state, text)
 
 
+def test_ctrl_c_in_the_very_moment_of_the_beginning(empty: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Run.write_status
+
+    def interrupted(run: Run, state: str, **more: Any) -> None:
+        write(run, state, **more)
+        if state == "running":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "write_status", interrupted)
+    with pytest.raises(KeyboardInterrupt), empty.training():
+        pytest.fail("it began")
+    assert empty.status().state == "stopped"
+
+
 def test_a_training_whose_process_is_gone_was_interrupted(empty: Run) -> None:
     process = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
