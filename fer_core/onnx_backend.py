@@ -1,4 +1,4 @@
-"""Answers by ONNX Runtime, which takes a third to nine tenths of eager PyTorch's time: the fewer faces, the less.
+"""Answers by ONNX Runtime, which takes a fifth to nine tenths of eager PyTorch's time: the fewer faces, the less.
 
 `python -m benchmarks.inference_speed` prints by how much on a machine. bfloat16 is faster on many faces, but moves the
 probabilities of trained networks by a hundredth or two; torch.compile is of no use on one face.
