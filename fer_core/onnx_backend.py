@@ -22,9 +22,7 @@ import torch
 
 from fer_core.onnx_export import INPUT, OUTPUTS, open_session
 
-SLICE = (
-    16  # faces at once: what a layer gives then stays in the cache; more are no faster, 128 in 8 bits a fifth slower
-)
+SLICE = 16  # faces at once: more are no faster, and 128 of them in 8 bits a fifth slower, out of the cache
 CALLS = 20  # before the conversion begins: a webcam, a service or a loop asks that often, a person who clicks hardly
 TOLERANCE = 1e-5  # the most by which a probability may differ from eager PyTorch's; measured: 1e-7
 

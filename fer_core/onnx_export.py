@@ -150,7 +150,7 @@ def metadata(checkpoint: Checkpoint) -> dict[str, str]:
 def quantized(proto: onnx.ModelProto, faces: np.ndarray) -> onnx.ModelProto:
     """The same network with its convolutions in 8-bit integers, weights channel by channel.
 
-    Those of one channel, the first ones, stay as they are: they are little work, slower in 8 bits and cost accuracy.
+    Those that read one channel, first and depthwise ones, stay as they are: little work, and accuracy lost in 8 bits.
 
     faces: uint8 (N, 48, 48), a few hundred of the kind to be read; the range of each layer is the mean of the ranges
     that it has in batches of 64. Post-training static quantisation of ONNX Runtime (Jacob et al. 2018 describe the
@@ -246,7 +246,7 @@ def check_onnx_target(path: Path, overwrite: bool = False) -> None:
 
 
 def open_session(content: bytes) -> Any:
-    """An ONNX Runtime session on one thread of the CPU: two lose more on one face by waiting for each other.
+    """An ONNX Runtime session on one thread of the CPU; it may be asked by several at once, each with its own faces.
 
     Raises FerError where `onnxruntime` is not installed.
     """
