@@ -27,7 +27,6 @@ from fer_core.faces import crop_faces, find_faces
 from fer_core.inference import Predictor
 from fer_core.live import LiveReader, LiveWorker, face_patches
 from fer_core.marks import paint
-from fer_core.photo_reading import believed
 
 PORTRAITS = Path(__file__).parent.parent / "fer_core" / "data" / "demo" / "portraits"
 TARGET = 15.0  # frames a second
@@ -48,7 +47,7 @@ def main() -> None:
         print(f"\n{name}, 640x480")
         print_parts(frames, predictor, arguments.seconds)
         for method in (None, "grad-cam"):
-            reader = LiveReader(lambda crops: believed(predictor.predict(crops)), maps_by(predictor, method))
+            reader = LiveReader(lambda crops: predictor.predict(crops).believed, maps_by(predictor, method))
             print_live(frames, reader, arguments.seconds, arguments.rate, method)
     if arguments.browser:
         print_browser(arguments.seconds, arguments.chromium)
@@ -72,7 +71,7 @@ def maps_by(predictor: Predictor, method: str | None) -> Callable[[np.ndarray], 
 
 def print_parts(frames: list[np.ndarray], predictor: Predictor, seconds: float) -> None:
     """The median time of each step of a frame by itself, in ms."""
-    reader, spent = LiveReader(lambda crops: believed(predictor.predict(crops))), dict[str, list[float]]()
+    reader, spent = LiveReader(lambda crops: predictor.predict(crops).believed), dict[str, list[float]]()
 
     def timed(step: str, work: Callable[[], object]) -> object:
         began = time.perf_counter()

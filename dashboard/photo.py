@@ -17,7 +17,7 @@ from fer_core.errors import DataError
 from fer_core.explain.attribution import METHODS
 from fer_core.explain.pictures import DARK_INK, INK, Look, color_bar, enlarged, overlay, part_of, scale_of
 from fer_core.labels import COLORS, EMOTIONS
-from fer_core.photo_reading import FoundFaces, believed, face_table, marked_photo
+from fer_core.photo_reading import FoundFaces, face_table, marked_photo
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -136,12 +136,12 @@ def _show_faces(chosen: Choice, source: Source, faces: FoundFaces) -> None:
         result, look = _explain(chosen, faces)
     parts = None if result is None else part_of(result.maps, look.sign)
     scale = 1.0 if parts is None else scale_of(parts)
-    picture = Image.fromarray(marked_photo(faces, believed(prediction), number, parts, look, scale))
+    picture = Image.fromarray(marked_photo(faces, prediction.believed, number, parts, look, scale))
     with place:
         st.image(picture, output_format="PNG")
         st.caption(_photo_caption(source, faces, result))
         if len(faces.faces) > 1:
-            _show_crops(faces, believed(prediction), number)
+            _show_crops(faces, prediction.believed, number)
     with left:
         maps.download("This photo as PNG", picture, f"{source.name.rpartition('.')[0]}-{chosen.run.name}.png")
     with right:
@@ -219,7 +219,7 @@ def _show_face(
     if result is not None:
         ink = DARK_INK if maps.is_dark() else INK
         st.image(color_bar(look, scale, result.unit, 288, ink), width=288, output_format="PNG")
-    st.altair_chart(charts.probability_bars(believed(prediction)[number]), key="bars")
+    st.altair_chart(charts.probability_bars(prediction.believed[number]), key="bars")
     st.caption(_what_they_are(chosen, prediction))
 
 
@@ -234,7 +234,7 @@ def _what_they_are(chosen: Choice, prediction: Prediction) -> str:
 
 def _show_table(chosen: Choice, photos: list[FoundFaces]) -> None:
     """All faces of all own photos, or of the portrait that is shown."""
-    tables = [face_table(faces, believed(state_try.said(chosen, faces))) for faces in photos]
+    tables = [face_table(faces, state_try.said(chosen, faces).believed) for faces in photos]
     table = pd.concat(tables, ignore_index=True)
     if table.empty:
         return

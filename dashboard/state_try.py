@@ -22,7 +22,7 @@ from dashboard.progress import progress
 from dashboard.state import Choice, _checkpoint_key, _loaded, _Memory, _memory, _stamp, model_lock, predictor
 from fer_core.data.photos import read_photo
 from fer_core.errors import ConfigError, DataError
-from fer_core.photo_reading import FoundFaces, believed, find_in_photo
+from fer_core.photo_reading import FoundFaces, find_in_photo
 
 if TYPE_CHECKING:
     from fer_core.drift import Drift
@@ -143,7 +143,7 @@ def live_worker(chosen: Choice, method: str | None) -> LiveWorker:
     from fer_core.live import LiveReader, LiveWorker
 
     def predict(crops: np.ndarray) -> np.ndarray:
-        return believed(net.predict(crops))
+        return net.predict(crops).believed
 
     explain = None if method is None else _live_maps(net.checkpoint, method)
     if "live worker" not in st.session_state:

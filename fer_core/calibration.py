@@ -175,6 +175,11 @@ def load_calibration(run: Run, epoch: int, tta: str = "none") -> Calibration | N
     return next((one for one in load_calibrations(run) if (one.epoch, one.tta) == (epoch, tta)), None)
 
 
+def temperatures(run: Run, epoch: int) -> dict[str, float]:
+    """The stored temperatures of a checkpoint, by `tta`. Raises RunError as above."""
+    return {one.tta: one.temperature for one in load_calibrations(run) if one.epoch == epoch}
+
+
 def store_calibration(run: Run, calibration: Calibration) -> None:
     """Add a calibration to the run's own, in place of one of the same epoch and `tta`. Raises RunError."""
     key = (calibration.epoch, calibration.tta)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fer_core.calibration import load_calibrations, scaled
+from fer_core.calibration import scaled, temperatures
 from fer_core.labels import EMOTIONS
 from fer_core.onnx_backend import OnnxBackend, converted
 from fer_core.precision import convolve_in_float32
@@ -38,9 +38,9 @@ class Prediction:
     temperature: float | None = None
 
     @property
-    def calibrated(self) -> np.ndarray | None:
-        """The probabilities at the temperature, float32 (N, 7); None where there is none."""
-        return None if self.temperature is None else scaled(self.probabilities, self.temperature)
+    def believed(self) -> np.ndarray:
+        """The probabilities at the temperature, the network's own where there is none: float32 (N, 7)."""
+        return self.probabilities if self.temperature is None else scaled(self.probabilities, self.temperature)
 
     @property
     def emotions(self) -> np.ndarray:
@@ -78,7 +78,7 @@ class Predictor:
         run = run if isinstance(run, Run) else find_run(run, root)
         checkpoint = run.load_checkpoint(epoch)
         checkpoint.model.to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fitted = {one.tta: one.temperature for one in load_calibrations(run) if one.epoch == checkpoint.epoch}
+        fitted = temperatures(run, checkpoint.epoch)
         backend = OnnxBackend(partial(converted, run.path, checkpoint.epoch)) if device == "cpu" else None
         return cls(checkpoint, torch.device(device), fitted, backend)
 
@@ -91,15 +91,15 @@ class Predictor:
         """Probabilities for uint8 faces (N, 48, 48), or for a sequence of pictures of any size, gray or colour.
 
         tta: average over the views of `fer_core.tta.TTA`. report: called with the share done, 0..1.
-        A predictor that is asked again and again changes over to ONNX Runtime, which is faster, where `tta` is none:
-        the answers agree within 1e-5 (see `fer_core.onnx_backend`).
+        A predictor that is asked again and again changes over to ONNX Runtime, which is faster, where `tta` is none or
+        flip: the answers agree within 1e-5 (see `fer_core.onnx_backend`).
         Raises ConfigError for an unknown `tta`, DataError for an array that is no picture.
         """
         stacked = as_faces(faces)
         model, preprocess = self.checkpoint.model, self.checkpoint.preprocess
         eager = partial(predict_probabilities, model, preprocess, stacked, self.device, tta=tta, report=report)
-        if self.backend and tta == "none" and len(stacked):
-            probabilities = self.backend(stacked, eager, report)
+        if self.backend and tta in ("none", "flip") and len(stacked):
+            probabilities = self.backend(stacked, eager, report, mirrored=tta == "flip")
         else:
             probabilities = eager()
         return Prediction(

@@ -47,18 +47,23 @@ class OnnxBackend:
         self._trusted = False
 
     def __call__(
-        self, faces: np.ndarray, eager: Callable[[], np.ndarray], report: Callable[[float], object] | None = None
+        self,
+        faces: np.ndarray,
+        eager: Callable[[], np.ndarray],
+        report: Callable[[float], object] | None = None,
+        *,
+        mirrored: bool = False,
     ) -> np.ndarray:
         """Probabilities float32 (N, 7) of uint8 faces (N, 48, 48); `eager` gives those of PyTorch. report: called with
-        the share done, 0..1, unless `eager` was asked."""
+        the share done, 0..1, unless `eager` was asked. mirrored: averaged with those of the mirror images."""
         session = self._session
         if session is None:
             self._count()
             return eager()
         if self._trusted:
-            return run_in_slices(session, faces, torch.get_num_threads(), report)
+            return run_in_slices(session, faces, torch.get_num_threads(), report, mirrored=mirrored)
         expected = eager()
-        first = run_in_slices(session, faces[:SLICE])
+        first = run_in_slices(session, faces[:SLICE], mirrored=mirrored)
         self._trusted = bool(np.abs(first - expected[:SLICE]).max() <= TOLERANCE)
         if not self._trusted:
             logger.warning("ONNX Runtime does not answer as PyTorch does and is not used.")
@@ -85,18 +90,24 @@ class OnnxBackend:
 
 
 def run_in_slices(
-    session: Any, faces: np.ndarray, threads: int = 1, report: Callable[[float], object] | None = None
+    session: Any,
+    faces: np.ndarray,
+    threads: int = 1,
+    report: Callable[[float], object] | None = None,
+    *,
+    mirrored: bool = False,
 ) -> np.ndarray:
     """Probabilities float32 (N, 7) of uint8 faces (N, 48, 48), N > 0, by a session of `open_session`.
 
     threads: so many slices at a time, each on one thread, which never wait for each other as the threads of one slice
-    would. report: called with the share done, 0..1.
+    would. report: called with the share done, 0..1. mirrored: averaged with those of the mirror images.
     """
     slices = [faces[start : start + SLICE] for start in range(0, len(faces), SLICE)]
     parts: list[np.ndarray] = []
 
     def answer(some: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(OUTPUTS[:1], {INPUT: some})[0])
+        views = (some, some[:, :, ::-1]) if mirrored else (some,)
+        return np.asarray(np.mean([session.run(OUTPUTS[:1], {INPUT: view})[0] for view in views], axis=0))
 
     with ThreadPoolExecutor(threads) as pool:
         for part in pool.map(answer, slices) if threads > 1 and len(slices) > 1 else map(answer, slices):

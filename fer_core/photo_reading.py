@@ -16,7 +16,6 @@ from fer_core.marks import Box, Square, box_patches, label_patch, label_width, m
 
 if TYPE_CHECKING:  # neither is needed to find faces
     from fer_core.data.photos import Photo
-    from fer_core.inference import Prediction
 
 SHOWN = 1280  # pixels of the longer side of a photo that is kept to be shown
 
@@ -66,11 +65,6 @@ def find_in_photo(photo: Photo, name: str, detector: Detector | None = None) -> 
     shown.thumbnail((SHOWN, SHOWN), Image.Resampling.BOX)
     crops = crop_faces(photo.rgb, faces)
     return FoundFaces(name, (width, height), photo.scale, photo.notices, tuple(faces), crops, np.array(shown))
-
-
-def believed(prediction: Prediction) -> np.ndarray:
-    """Float32 (N, 7): the calibrated probabilities where the checkpoint has a temperature, else the network's own."""
-    return prediction.probabilities if prediction.calibrated is None else prediction.calibrated
 
 
 def face_table(found: FoundFaces, said: np.ndarray) -> pd.DataFrame:

@@ -32,7 +32,7 @@ from fer_core.calibration import (
 from fer_core.data import FaceDataset
 from fer_core.errors import DataError, RunError
 from fer_core.evaluation import evaluate
-from fer_core.inference import Predictor
+from fer_core.inference import Prediction, Predictor
 from fer_core.runs import Run
 
 ROOT = Path(__file__).parent.parent
@@ -225,9 +225,18 @@ def test_a_damaged_file_is_named_and_kept(copied: Run, calibration: Calibration,
     assert file.read_text() == damaged
 
 
+def test_calibrated_probabilities_go_before_the_networks_own() -> None:
+    own = np.array([[0.8, 0.2, 0, 0, 0, 0, 0]], np.float32)
+    assert Prediction("run", 1, own).believed is own
+    cooled = Prediction("run", 1, own, temperature=2.0).believed
+    # p ** (1 / 2): 0.894 and 0.447, of which the shares are 2 / 3 and 1 / 3
+    np.testing.assert_allclose(cooled[0, :2], [2 / 3, 1 / 3], atol=1e-3)
+
+
 def test_a_prediction_knows_its_temperature(copied: Run, faces: FaceDataset, calibration: Calibration) -> None:
     bare = Predictor.load(copied, 3).predict(faces.images)
-    assert (bare.temperature, bare.calibrated) == (None, None)
+    assert bare.temperature is None
+    assert bare.believed is bare.probabilities
     store_calibration(copied, calibration)
     store_calibration(copied, replace(calibration, tta="flip", temperature=3.0))
     store_calibration(copied, replace(calibration, epoch=1, temperature=4.0))
@@ -235,13 +244,11 @@ def test_a_prediction_knows_its_temperature(copied: Run, faces: FaceDataset, cal
     plain, flipped, crops = (predictor.predict(faces.images, tta) for tta in ("none", "flip", "crops"))
     np.testing.assert_array_equal(plain.probabilities, bare.probabilities)
     assert (plain.temperature, flipped.temperature, crops.temperature) == (calibration.temperature, 3.0, None)
-    assert plain.calibrated is not None
     with torch.no_grad():
         logits = predictor.checkpoint.model(predictor.checkpoint.preprocess(faces.images))
     expected = (logits / calibration.temperature).softmax(1)
-    np.testing.assert_allclose(plain.calibrated, expected, atol=1e-5)
-    assert flipped.calibrated is not None
-    np.testing.assert_array_equal(flipped.calibrated, scaled(flipped.probabilities, 3.0))
+    np.testing.assert_allclose(plain.believed, expected, atol=1e-5)
+    np.testing.assert_array_equal(flipped.believed, scaled(flipped.probabilities, 3.0))
 
 
 def test_it_needs_no_torch() -> None:

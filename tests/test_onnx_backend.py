@@ -163,18 +163,19 @@ def test_many_threads_at_once(counted: Counted) -> None:
     assert counted.calls == 1
 
 
-def test_the_predictor_asks_it_for_plain_faces(finished: Run, faces: FaceDataset) -> None:
-    asked: list[int] = []
+def test_the_predictor_asks_it_for_plain_and_mirrored_faces(finished: Run, faces: FaceDataset) -> None:
+    asked: list[tuple[int, bool]] = []
 
-    def backend(some: np.ndarray, plain: Callable[[], np.ndarray], _: object) -> np.ndarray:
-        asked.append(len(some))
-        return plain()
+    def backend(some: np.ndarray, eager: Callable[[], np.ndarray], _: object, *, mirrored: bool) -> np.ndarray:
+        asked.append((len(some), mirrored))
+        return eager()
 
     predictor: Predictor = replace(Predictor.load(finished), backend=backend)
     for n in (0, 1, 60):
         predictor.predict(faces.images[:n])
-    predictor.predict(faces.images[:1], tta="flip")
-    assert asked == [1, 60]
+    predictor.predict(faces.images[:2], tta="flip")
+    predictor.predict(faces.images[:3], tta="crops")
+    assert asked == [(1, False), (60, False), (2, True)]
 
 
 def test_what_is_done_is_reported_in_order(content: bytes) -> None:
@@ -184,6 +185,18 @@ def test_what_is_done_is_reported_in_order(content: bytes) -> None:
         answer = run_in_slices(session, faces, threads, shares.append)
         np.testing.assert_allclose(answer, eager(checkpoint, faces), atol=TOLERANCE)
         assert shares == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("equalize", [False, True])
+def test_mirror_images_are_averaged_as_in_pytorch(equalize: bool) -> None:
+    checkpoint = replace(network(), preprocess=Preprocess(equalize=equalize))
+    backend, faces = OnnxBackend(partial(as_onnx, checkpoint)), levels(SLICE + 5)
+    ask(backend)
+    wait_for(lambda: backend.ready)
+    both = predict_probabilities(checkpoint.model, checkpoint.preprocess, faces, CPU, tta="flip")
+    assert np.abs(both - eager(checkpoint, faces)).max() > 10 * TOLERANCE
+    for ask_pytorch in (lambda: both, lambda: pytest.fail("PyTorch was asked")):  # compared once, and then no more
+        np.testing.assert_allclose(backend(faces, ask_pytorch, mirrored=True), both, atol=TOLERANCE)
 
 
 def test_a_predictor_changes_over_by_itself(finished: Run, faces: FaceDataset) -> None:

@@ -12,9 +12,8 @@ from PIL import Image
 from fer_core.data.photos import Photo, read_photo
 from fer_core.explain.pictures import Look
 from fer_core.faces import Face, crop_faces
-from fer_core.inference import Prediction
 from fer_core.labels import COLORS, EMOTIONS
-from fer_core.photo_reading import SHOWN, believed, face_table, find_in_photo, marked_photo
+from fer_core.photo_reading import SHOWN, face_table, find_in_photo, marked_photo
 
 PORTRAITS = Path(__file__).parent.parent / "fer_core" / "data" / "demo" / "portraits"
 
@@ -98,14 +97,6 @@ def test_two_hundred_small_faces_are_each_numbered() -> None:
     assert len(face_table(found, said)) == 200
     picture = marked_photo(found, said)
     assert all(picture[int(top) - 5, int(left) + 4].any() for left, top, _, _ in boxes)
-
-
-def test_calibrated_probabilities_go_before_the_networks_own() -> None:
-    own = np.array([[0.8, 0.2, 0, 0, 0, 0, 0]], np.float32)
-    assert believed(Prediction("run", 1, own)) is own
-    cooled = believed(Prediction("run", 1, own, temperature=2.0))
-    # p ** (1 / 2): 0.894 and 0.447, of which the shares are 2 / 3 and 1 / 3
-    np.testing.assert_allclose(cooled[0, :2], [2 / 3, 1 / 3], atol=1e-3)
 
 
 def test_a_rendered_group_is_found_from_left_to_right() -> None:

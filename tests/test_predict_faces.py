@@ -184,8 +184,7 @@ def test_a_line_a_face_as_another_way_gives_it(call: Callable[..., Said]) -> Non
     ]
     rgb = read_photo(PORTRAITS / "group.jpg").rgb
     faces = find_faces(rgb)
-    prediction = Predictor.load("demo").predict(crop_faces(rgb, faces))
-    expected = prediction.probabilities if prediction.calibrated is None else prediction.calibrated
+    expected = Predictor.load("demo").predict(crop_faces(rgb, faces)).believed
     for row, face, shares in zip(rows, faces, expected, strict=False):
         assert [float(row[name]) for name in EMOTIONS] == pytest.approx(shares.tolist(), abs=2e-4)
         assert row["emotion"] == EMOTIONS[shares.argmax()]

@@ -77,11 +77,8 @@ def _reported(scans: Iterable[Scan], count: Counter[str]) -> Iterator[Scan]:
 def face_rows(scans: Iterable[Scan], predictor: Predictor, tta: str = "none") -> Iterator[dict[str, Any]]:
     """A row a face with the keys of COLUMNS. Boxes are in pixels of the file; probabilities are calibrated where the
     checkpoint has a temperature; frame and time are None for a photo."""
-    from fer_core.photo_reading import believed
-
     for some in _batches(scans):
-        said = believed(predictor.predict(np.concatenate([scan.crops for scan in some]), tta=tta))
-        rows = iter(said)
+        rows = iter(predictor.predict(np.concatenate([scan.crops for scan in some]), tta=tta).believed)
         for scan in some:
             for number, (box, score) in enumerate(zip(scan.boxes.tolist(), scan.scores.tolist(), strict=True), 1):
                 row = next(rows)
