@@ -10,6 +10,7 @@ import typer
 from fer_core.commands.audit import audit_data
 from fer_core.commands.calibrate import calibrate_checkpoint
 from fer_core.commands.card import write_card
+from fer_core.commands.cascade import score_cascade
 from fer_core.commands.data import app as data_app
 from fer_core.commands.evaluate import evaluate_checkpoint
 from fer_core.commands.export import app as export_app
@@ -24,6 +25,7 @@ from fer_core.errors import FerError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.command("evaluate")(evaluate_checkpoint)
+app.command("cascade")(score_cascade)
 app.command("calibrate")(calibrate_checkpoint)
 app.command("predict")(predict_pictures)
 app.command("reference")(make_run_reference)

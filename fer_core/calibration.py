@@ -74,8 +74,11 @@ class Calibration:
     after: Reliability
 
 
-def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (N, 7) at a temperature: float32 (N, 7), rows sum to 1. The order within a row stays."""
+def scaled(probabilities: np.ndarray, temperature: float | None) -> np.ndarray:
+    """Probabilities (N, 7) at a temperature: float32 (N, 7), rows sum to 1; as they are for None. The order within a
+    row stays."""
+    if temperature is None:
+        return probabilities
     logs = _logs(probabilities) / temperature
     powers = np.exp(logs - logs.max(axis=1, keepdims=True, initial=-math.inf))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

@@ -26,13 +26,14 @@ BATCH_SIZE = 128  # on a CPU mostly faster than 256: what a layer gives is reuse
 class Prediction:
     """What one checkpoint says of N faces.
 
+    run, epoch     of the checkpoint; of a cascade both as RUN:EPOCH in one text, and None
     probabilities  float32 (N, 7), rows sum to 1
     tta            the test-time augmentation over which they were averaged, a key of `fer_core.tta.TTA`
     temperature    fitted for this checkpoint and `tta` on held-out faces; None where it was not calibrated
     """
 
     run: str
-    epoch: int
+    epoch: int | None
     probabilities: np.ndarray
     tta: str = "none"
     temperature: float | None = None
@@ -40,7 +41,7 @@ class Prediction:
     @property
     def believed(self) -> np.ndarray:
         """The probabilities at the temperature, the network's own where there is none: float32 (N, 7)."""
-        return self.probabilities if self.temperature is None else scaled(self.probabilities, self.temperature)
+        return scaled(self.probabilities, self.temperature)
 
     @property
     def emotions(self) -> np.ndarray:
@@ -105,6 +106,13 @@ class Predictor:
         return Prediction(
             self.checkpoint.run, self.checkpoint.epoch, probabilities, tta, temperature=self.temperatures.get(tta)
         )
+
+    def is_calibrated(self, tta: str) -> bool:
+        """Was a temperature fitted for these views?"""
+        return tta in self.temperatures
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint.run}:{self.checkpoint.epoch}"
 
 
 def as_faces(pictures: np.ndarray | Sequence[Image.Image | np.ndarray]) -> np.ndarray:

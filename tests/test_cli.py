@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 
 from fer_core.__main__ import main
-from fer_core.calibration import fit_temperature, halves, load_calibration, load_calibrations, scaled
+from fer_core.calibration import fit_temperature, halves, load_calibration, load_calibrations, scaled, store_calibration
 from fer_core.config import make_config
 from fer_core.console import progress
 from fer_core.data import FaceDataset, LoadOptions, load_dataset, split_validation
@@ -502,6 +502,48 @@ def test_an_epoch_that_is_none(world: World, epoch: str) -> None:
         find_checkpoint(f"tiny:{epoch}", world.runs)
 
 
+# -- cascades ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cascade_at_every_threshold(world: World, call: Callable[..., str], tmp_path: Path) -> None:
+    """From one network to the other; in between, accuracy and loss of rows picked by another way."""
+    root = tmp_path / "runs"
+    shutil.copytree(world.runs / "tiny", root / "tiny")
+    arguments = ("--data", world.official, "--runs", root)
+    call("calibrate", "tiny:1", *arguments)
+    run = Run(root / "tiny")
+    store_calibration(run, replace(load_calibrations(run)[0], temperature=0.1))  # sure of some faces, not of others
+    result = strict_json(call("cascade", "tiny:1", "tiny:2", *arguments, "--tta", "flip", "--json"))
+    faces, emotions = official_split(world, "PublicTest")
+    fast = scaled(Predictor.load(run, 1).predict(faces).probabilities, 0.1)
+    accurate = Predictor.load(run, 2).predict(faces, "flip").probabilities
+    for row in result:
+        unsure = fast.max(axis=1, keepdims=True) < row["below"]
+        said = np.where(unsure, accurate, fast)
+        assert row["asked"] == unsure.sum()
+        assert row["accuracy"] == (said.argmax(1) == emotions).mean()
+        assert row["loss"] == pytest.approx(-np.log(said[np.arange(42), emotions]).mean(), rel=1e-2)
+        assert (row["run"], row["epoch"], row["tta"]) == ("tiny:1, then tiny:2", None, "flip")
+    asked = [row["asked"] for row in result]
+    assert asked == sorted(asked)
+    assert (asked[0], asked[-1]) == (0, 42)
+    assert len(set(asked)) > 4
+    assert result[0]["accuracy"] == strict_json(call("evaluate", "tiny:1", *arguments, "--json"))["accuracy"]
+    alone = strict_json(call("evaluate", "tiny:2", *arguments, "--tta", "flip", "--json"))
+    assert (result[-1]["confusion"], result[-1]["loss"]) == (alone["confusion"], alone["loss"])
+
+
+def test_a_cascade_for_a_person(world: World, call: Callable[..., str]) -> None:
+    arguments = ("tiny:1", "tiny:2", "--data", world.official, "--runs", world.runs)
+    lines = call("cascade", *arguments, "--tta", "flip").splitlines()
+    assert lines[0] == "tiny:1, then tiny:2 averaged with mirror images, on the validation split of fer2013.csv"
+    row = strict_json(call("cascade", *arguments, "--tta", "flip", "--json"))[-1]
+    assert lines[-3].split()[:3] == ["100%", "42", "(100.0%)"]
+    assert f"{row['accuracy']:.1%} (" in lines[-3]
+    assert lines[-1] == "In brackets: 95 % Wilson intervals."
+    assert "tiny:1, then tiny:2, on the" in call("cascade", *arguments)
+
+
 # -- predict -----------------------------------------------------------------------------------------------------------
 
 
@@ -533,6 +575,24 @@ def test_predict_as_the_predictor(world: World, pictures: list[Path], call: Call
     assert title == "tiny, epoch 1"
     assert [row.split()[:2] for row in rows] == table[["image", "emotion"]].to_numpy().tolist()
     assert rows[0].split()[2:] == [f"{p:.1%}" for p in expected.probabilities[0]]
+
+
+def test_predict_by_a_cascade(world: World, pictures: list[Path], call: Callable[..., str]) -> None:
+    first, second = (Predictor.load("tiny", epoch, root=world.runs) for epoch in (1, 2))
+    images = [Image.open(path) for path in pictures]
+    below = float(np.median(first.predict(images).confidence)) + 1e-4
+    unsure = first.predict(images).confidence < below
+    assert 0 < unsure.sum() < len(images)
+    expected = np.where(
+        unsure[:, None], second.predict(images, "flip").probabilities, first.predict(images).probabilities
+    )
+    arguments = ("--run", "tiny:1", "--cascade", "tiny:2", "--below", below, "--tta", "flip", "--runs", world.runs)
+    result = strict_json(call("predict", *pictures, *arguments, "--json"))
+    assert (result["run"], result["epoch"], result["tta"]) == ("tiny:1, then tiny:2", None, "flip")
+    for row, shares in zip(result["faces"], expected, strict=True):
+        assert [row[name] for name in EMOTIONS] == pytest.approx(shares.tolist(), abs=1e-5)
+    title = call("predict", *pictures, *arguments).splitlines()[0]
+    assert title == "tiny:1, then tiny:2, averaged with mirror images"
 
 
 def test_predict_flipped(world: World, pictures: list[Path], call: Callable[..., str]) -> None:
@@ -690,6 +750,8 @@ def test_data_with_bad_rows(
         (["evaluate", "tiny", "--data", "UNLABELLED", "--split", "test"], "test.csv has no labelled faces in its test"),
         (["evaluate", "tiny:1", "tiny:1"], "tiny:1 is named twice; name each checkpoint once"),
         (["evaluate", "tiny:1", "tiny:7"], "tiny kept no checkpoint of epoch 7; the epochs kept are: 1, 2."),
+        (["cascade", "tiny:1", "tiny:1"], "tiny:1 is named twice; name each checkpoint once"),
+        (["cascade", "tiny", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
         (["evaluate", "tiny", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
         (["calibrate", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
         (["calibrate", "tiny", "--data", "UNLABELLED"], "test.csv has no labelled faces in its validation split"),

@@ -194,6 +194,17 @@ def test_a_line_a_face_as_another_way_gives_it(call: Callable[..., Said]) -> Non
     assert "6 faces in 2 of 2 files." in said.err
 
 
+def test_a_cascade_reads_faces_too(call: Callable[..., Said]) -> None:
+    """Below 0 the second network is never asked, below 1 about every face that the first is not entirely sure of."""
+    photo = PORTRAITS / "group.jpg"
+    alone = [call("--json", photo, *more).out for more in ([], ["--run", "student"])]
+    assert alone[0] != alone[1]
+    for below, expected in ((0, alone[0]), (1, alone[1])):
+        said = call("--json", photo, "--cascade", "student", "--below", below)
+        for line, other in zip(said.out.splitlines(), expected.splitlines(), strict=True):
+            assert json.loads(line) == pytest.approx(json.loads(other), abs=2e-4)
+
+
 def test_the_emotions_of_the_portraits_are_read(call: Callable[..., Said]) -> None:
     """Rendered as the demo faces are, from which the demo network learned."""
     rows = [json.loads(line) for line in call("--json", PORTRAITS).out.splitlines()]

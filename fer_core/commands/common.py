@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import typer
 
+from fer_core.cascade import Cascade
 from fer_core.console import progress
 from fer_core.data import SPLITS, FaceDataset, LoadOptions, open_data
 from fer_core.data.label_order import LabelOrder
@@ -37,6 +38,16 @@ TestTime = Annotated[Tta, typer.Option("--tta", help="Average over mirror images
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where networks are run.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run the networks even where their answers are cached.")]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="Where runs are kept.")]
+CascadeTo = Annotated[
+    str | None,
+    typer.Option(
+        "--cascade",
+        metavar="RUN[:EPOCH]",
+        help="An accurate checkpoint behind a fast one: asked, over the views of --tta, only about faces to whose "
+        "emotion the first gives less than --below.",
+    ),
+]
+Below = Annotated[float, typer.Option(min=0, max=1, metavar="P", help="With --cascade, a probability.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -47,6 +58,14 @@ def load_predictor(checkpoint: str, runs: Path, device: str) -> tuple[Run, Predi
     from fer_core.training import pick_device
 
     return run, Predictor.load(run, epoch, str(pick_device(device)))
+
+
+def load_reader(checkpoint: str, cascade: str | None, below: float, runs: Path, device: str) -> Predictor | Cascade:
+    """What reads faces: the checkpoint, or a cascade of it and another."""
+    _, first = load_predictor(checkpoint, runs, device)
+    if cascade is None:
+        return first
+    return Cascade(first, load_predictor(cascade, runs, device)[1], below)
 
 
 def load_faces(path: Path | None, options: LoadOptions) -> FaceDataset:
@@ -81,7 +100,7 @@ def read_pictures(paths: list[Path]) -> np.ndarray:
     return faces.images
 
 
-def predict_faces(predictor: Predictor, images: np.ndarray, tta: str) -> Prediction:
+def predict_faces(predictor: Predictor | Cascade, images: np.ndarray, tta: str) -> Prediction:
     with progress("Predicting") as show:
         return predictor.predict(images, tta, report=show)
 
@@ -103,15 +122,14 @@ class Member:
 
 
 def find_members(checkpoints: Sequence[str], runs: Path) -> list[Member]:
-    """The checkpoints that RUN[:EPOCH]... name. Raises RunError, CheckpointError, and ConfigError for one named twice:
-    in an ensemble all count the same."""
+    """The checkpoints that RUN[:EPOCH]... name. Raises RunError, CheckpointError, ConfigError for one named twice."""
     members: dict[Path, Member] = {}
     for text in checkpoints:
         run, epoch = find_checkpoint(text, runs)
         member = Member(run, run.require_epoch(epoch))
         file = run.checkpoint_path(member.epoch).resolve()
         if file in members:
-            raise ConfigError(f"{member} is named twice; name each checkpoint once, all of them count the same.")
+            raise ConfigError(f"{member} is named twice; name each checkpoint once.")
         members[file] = member
     return list(members.values())
 
@@ -123,7 +141,8 @@ def members_title(members: Sequence[Member], tta: str) -> str:
 
 
 def checkpoint_title(prediction: Prediction) -> str:
-    return _with_tta(f"{prediction.run}, epoch {prediction.epoch}", prediction.tta)
+    epoch = "" if prediction.epoch is None else f", epoch {prediction.epoch}"
+    return _with_tta(f"{prediction.run}{epoch}", prediction.tta)
 
 
 def _with_tta(title: str, tta: str) -> str:

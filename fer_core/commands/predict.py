@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fer_core.cascade import BELOW
 from fer_core.commands.common import (
     DEFAULT_RUN,
     EPOCH_HELP,
     AsJson,
+    Below,
+    CascadeTo,
     Device,
     RunsFolder,
     TestTime,
     checkpoint_title,
-    load_predictor,
+    load_reader,
     predict_faces,
     read_pictures,
 )
@@ -37,6 +40,8 @@ def predict_pictures(
     ],
     checkpoint: Annotated[str, typer.Option("--run", metavar="RUN[:EPOCH]", help=EPOCH_HELP)] = DEFAULT_RUN,
     tta: TestTime = "none",
+    cascade: CascadeTo = None,
+    below: Below = BELOW,
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
     find: Annotated[
@@ -48,11 +53,13 @@ def predict_pictures(
 ) -> None:
     """Say which emotion a checkpoint sees in faces that are cropped already, or with --faces in all it finds."""
     if find:
-        predict_found_faces(images, checkpoint, tta, device, runs, every, as_json)
+        from fer_core.scanning import list_files
+
+        files = list_files(images)
+        predict_found_faces(files, load_reader(checkpoint, cascade, below, runs, device), tta, every, as_json)
         return
     faces = read_pictures(images)
-    _, predictor = load_predictor(checkpoint, runs, device)
-    prediction = predict_faces(predictor, faces, tta)
+    prediction = predict_faces(load_reader(checkpoint, cascade, below, runs, device), faces, tta)
     rows = prediction_rows(images, prediction)
     if as_json:
         print_json({"run": prediction.run, "epoch": prediction.epoch, "tta": tta, "faces": rows})

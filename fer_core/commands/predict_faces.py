@@ -15,10 +15,10 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
-from fer_core.commands.common import load_predictor
 from fer_core.labels import EMOTIONS
 
 if TYPE_CHECKING:
+    from fer_core.cascade import Cascade
     from fer_core.inference import Predictor
     from fer_core.scanning import Scan
 
@@ -27,20 +27,16 @@ _TOGETHER = 64  # faces that pass through the network at once
 _WAITING = 256  # pictures without a face after which what was found so far is printed all the same
 
 
-def predict_found_faces(
-    paths: list[Path], checkpoint: str, tta: str, device: str, runs: Path, every: int, as_json: bool
-) -> None:
+def predict_found_faces(files: list[Path], reader: Predictor | Cascade, tta: str, every: int, as_json: bool) -> None:
     """Print a line a face as CSV or JSON lines, as they are found; what cannot be read becomes a line on stderr, and
     the exit code is 1 then. Memory grows neither with the length of a video nor with the number of files."""
-    from fer_core.scanning import list_files, scan_files
+    from fer_core.scanning import scan_files
 
-    files = list_files(paths)
-    _, predictor = load_predictor(checkpoint, runs, device)
-    if tta in predictor.temperatures:
-        typer.echo(f"Probabilities are calibrated (temperature {predictor.temperatures[tta]:.3g}).", err=True)
+    if reader.is_calibrated(tta):
+        typer.echo("Probabilities are calibrated.", err=True)
     count = Counter[str]()
     print_row = _row_printer(as_json)
-    for row in face_rows(_reported(scan_files(files, every), count), predictor, tta):
+    for row in face_rows(_reported(scan_files(files, every), count), reader, tta):
         print_row(row)
         count["faces"] += 1
     read = len(files) - count["failed"]
@@ -74,11 +70,11 @@ def _reported(scans: Iterable[Scan], count: Counter[str]) -> Iterator[Scan]:
                 say(f"Notice: No face was found in {file}.")
 
 
-def face_rows(scans: Iterable[Scan], predictor: Predictor, tta: str = "none") -> Iterator[dict[str, Any]]:
+def face_rows(scans: Iterable[Scan], reader: Predictor | Cascade, tta: str = "none") -> Iterator[dict[str, Any]]:
     """A row a face with the keys of COLUMNS. Boxes are in pixels of the file; probabilities are calibrated where the
     checkpoint has a temperature; frame and time are None for a photo."""
     for some in _batches(scans):
-        rows = iter(predictor.predict(np.concatenate([scan.crops for scan in some]), tta=tta).believed)
+        rows = iter(reader.predict(np.concatenate([scan.crops for scan in some]), tta=tta).believed)
         for scan in some:
             for number, (box, score) in enumerate(zip(scan.boxes.tolist(), scan.scores.tolist(), strict=True), 1):
                 row = next(rows)
