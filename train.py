@@ -16,7 +16,7 @@ import typer
 from tqdm import tqdm
 
 from fer_core.config import TrainConfig, load_recipe, recipe_names, recipe_result
-from fer_core.console import table
+from fer_core.console import print_any_name, table
 from fer_core.data import FaceDataset, LoadOptions, open_data, split_validation
 from fer_core.data.curation import apply_curation
 from fer_core.data.label_order import LabelOrder
@@ -55,6 +55,7 @@ def main(
     show_recipes: Annotated[bool, typer.Option("--list", help="List the recipes, what they gave, and stop.")] = False,
 ) -> None:
     """Train a facial-expression classifier; its checkpoints and curves are kept as a run."""
+    print_any_name()
     if show_recipes:
         typer.echo(table([recipe_row(name) for name in recipe_names()]))
         return
@@ -78,8 +79,15 @@ def main(
     typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")
     typer.echo("Open it with: streamlit run dashboard/Home.py")
     if run.status().state == "stopped":
-        where = given(data=data, runs=None if runs == CHECKPOINTS else runs, exclude=exclude, relabel=relabel)
-        options = "".join(f" --{key} {shlex.quote(str(value))}" for key, value in where.items())
+        where = given(
+            data=data,
+            runs=None if runs == CHECKPOINTS else runs,
+            label_order=None if label_order == "auto" else label_order,
+            exclude=exclude,
+            relabel=relabel,
+        )
+        options = "".join(f" --{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in where.items())
+        options += " --skip-bad-rows" if skip_bad_rows else ""
         typer.echo(f"Go on with: python train.py --resume {run.name}{options}")
     if stopped:
         raise SystemExit(130)  # as a shell reports Ctrl-C, so that `train.py ... && next` ends here

@@ -6,7 +6,7 @@
 One face: median and 95th percentile, one thread. Many: images a second in batches of 256, on one and two threads. Timed
 from uint8 faces in memory to probabilities in memory; each way in turn, round after round, so that a busy machine slows
 all alike, and each time other faces, since a cascade takes longer over some: its second network is asked, over mirror
-images, about those to whose emotion the first gives less than 60 %. Ours gets 48 x 48 faces; for the others the
+images, about those to whose emotion the first gives no more than 60 %. Ours gets 48 x 48 faces; for the others the
 resizing to 64 x 64 is done before the clock starts. Accuracy is on the validation split of the data (PublicTest of
 FER2013). The two others are left out where they are not named:
 
@@ -38,7 +38,7 @@ import torch
 
 from benchmarks.attribution_speed import hardware
 from fer_core.calibration import scaled
-from fer_core.cascade import BELOW, Cascade, cascaded
+from fer_core.cascade import SURE, Cascade, cascaded
 from fer_core.commands.export import CALIBRATION_FACES
 from fer_core.data import FaceDataset, LoadOptions, open_data
 from fer_core.evaluation import Share
@@ -198,7 +198,7 @@ def cascades(first: Network, second: Network, threads: int, face: np.ndarray) ->
     if first.int8 and second.int8:
         fast = in_onnx_runtime(first.int8, threads, first.predictor.temperatures.get("none"))
         accurate = in_onnx_runtime(second.int8, threads, second.predictor.temperatures.get("flip"), mirrored=True)
-        ways[INT8] = lambda some: cascaded(fast(some), BELOW, lambda rows: accurate(some[rows]))
+        ways[INT8] = lambda some: cascaded(fast(some), SURE, lambda rows: accurate(some[rows]))
     return ways
 
 

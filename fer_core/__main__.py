@@ -21,6 +21,7 @@ from fer_core.commands.runs import show_runs
 from fer_core.commands.soften import soften_labels
 from fer_core.commands.submissions import app as submissions_app
 from fer_core.commands.submit import submit_test
+from fer_core.console import print_any_name
 from fer_core.errors import FerError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -47,6 +48,7 @@ def about() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an error that is meant for the user ends it with one line and exit code 1."""
+    print_any_name()
     try:
         app(arguments)
     except FerError as error:

@@ -15,6 +15,7 @@ from fer_core.config import TrainConfig
 from fer_core.data import FaceDataset
 from fer_core.data.augment import Augment, Mix
 from fer_core.data.keys import face_keys
+from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS
 from fer_core.preprocess import Preprocess
 from fer_core.soft_labels import read_soft_labels
@@ -123,11 +124,16 @@ def targets_of(config: TrainConfig, faces: FaceDataset) -> np.ndarray:
 
 def rows_worth_learning(faces: FaceDataset) -> np.ndarray:
     """Positions of the faces that stand for all that equal them pixel for pixel, without those whose labels conflict
-    and those of a single gray level."""
+    and those of a single gray level. Raises DataError where these are too few to train on."""
     _, first, group = np.unique(face_keys(faces.images), return_index=True, return_inverse=True)
     agree = np.ones(len(first), bool)
     agree[group[faces.emotions != faces.emotions[first][group]]] = False
     kept = first[agree & (np.ptp(faces.images[first], axis=(1, 2)) > 0)]
+    if len(kept) < TRAIN_ON_FEWEST:
+        raise DataError(
+            f"Without duplicates and conflicting labels {len(kept)} of the {len(faces)} training faces of {faces.name} "
+            "are left, too few to train on; set drop_duplicates=false, or correct the labels."
+        )
     return np.asarray(np.sort(kept))
 
 

@@ -12,20 +12,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fer_core.tta import views_of
+
 if TYPE_CHECKING:
     from PIL import Image
 
     from fer_core.inference import Prediction, Predictor
 
-BELOW = 0.6
+SURE = 0.6
 
 
-def cascaded(first: np.ndarray, below: float, ask: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Probabilities (N, 7), those of faces whose largest one is less than `below` replaced by what `ask` says of them.
+def cascaded(first: np.ndarray, sure: float, ask: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Probabilities (N, 7), those of faces whose largest one is not above `sure` replaced by what `ask` says of them:
+    of none at 0, of all at 1.
 
     ask: from the positions of k such faces, int (k,), to probabilities (k, 7); not called where there are none.
     """
-    unsure = np.flatnonzero(first.max(axis=1, initial=0) < below)
+    unsure = np.flatnonzero(first.max(axis=1) <= sure)
     if not len(unsure):
         return first
     said = first.copy()
@@ -38,14 +41,14 @@ class Cascade:
     """Two checkpoints that read faces as one `Predictor` does.
 
     first   asked about every face
-    second  asked about those to whose emotion the first gives a probability less than `below`, 0..1
+    second  asked about those to whose emotion the first gives a probability not above `sure`, 0..1
 
     Each probability is calibrated where the checkpoint that gave it is.
     """
 
     first: Predictor
     second: Predictor
-    below: float = BELOW
+    sure: float = SURE
 
     def predict(
         self,
@@ -57,10 +60,11 @@ class Cascade:
         called with the share that the first has done, 0..1."""
         from fer_core.inference import Prediction, as_faces
 
+        views_of(tta)  # raises where nobody would be asked, too
         stacked = as_faces(faces)
         said = cascaded(
             self.first.predict(stacked, report=report).believed,
-            self.below,
+            self.sure,
             lambda rows: self.second.predict(stacked[rows], tta).believed,
         )
         return Prediction(f"{self.first}, then {self.second}", None, said, tta)

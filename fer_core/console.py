@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -10,6 +11,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
+
+
+def print_any_name() -> None:
+    """Let stdout and stderr hold every file's and run's name: into files and pipes as UTF-8 (Windows would choose a
+    code page of 256 characters), and escaped what neither that nor a terminal can show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -119,8 +119,13 @@ def fetch(plan: Plan) -> Path:
     Raises DataError with what the client said, and what to do about it.
     """
     module = _client(plan.source)
-    plan.target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{plan.target.name}.", dir=plan.target.parent))
+    try:
+        plan.target.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{plan.target.name}.", dir=plan.target.parent))
+    except OSError as error:
+        raise DataError(
+            f"{plan.target} cannot be made ({error.strerror}); choose another folder with --out."
+        ) from error
     try:
         _FETCHERS[plan.source.client](module, plan.name, aside)
         if not any(file.is_file() for file in aside.rglob("*")):

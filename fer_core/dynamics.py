@@ -136,10 +136,12 @@ class Dynamics:
 
     @cached_property
     def regions(self) -> np.ndarray:
-        """str (n,), of REGIONS: "ambiguous" is the third of the faces that varies most, as in the paper; of the others
-        those with a confidence of 0.5 or more are "easy", the rest "hard"; "" for a face never seen."""
+        """str (n,), of REGIONS: "ambiguous" is the third of the faces that varies most, as in the paper, and of it what
+        varies at all; of the others those with a confidence of 0.5 or more are "easy", the rest "hard"; "" for a face
+        never seen."""
         steady = np.where(self.confidence >= 0.5, "easy", "hard")
-        regions = np.where(self.variability >= self.ambiguous_from, "ambiguous", steady)
+        varies = (self.variability >= self.ambiguous_from) & (self.variability > 0)
+        regions = np.where(varies, "ambiguous", steady)
         return np.where(np.isnan(self.confidence), "", regions)
 
     def rows_of(self, images: np.ndarray) -> np.ndarray:

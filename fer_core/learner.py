@@ -146,14 +146,14 @@ def make_optimizer(config: TrainConfig, model: nn.Module) -> torch.optim.Optimiz
 
 def learning_rate(config: TrainConfig, epoch: int, step: int, steps: int) -> float:
     """The learning rate of a step; epochs and steps count from 1."""
-    if config.schedule == "step":
-        return config.lr * config.gamma ** ((epoch - 1) // config.step_size)
-    if config.schedule == "constant":
-        return config.lr
     taken, total = (epoch - 1) * steps + step - 1, config.epochs * steps
     rise = config.warmup * total
     if taken < rise:
         return config.lr * (taken + 1) / (rise + 1)
+    if config.schedule == "step":
+        return config.lr * config.gamma ** ((epoch - 1) // config.step_size)
+    if config.schedule == "constant":
+        return config.lr
     left = (total - taken) / (total - rise)
     return config.lr * (left if config.schedule == "linear" else (1 - math.cos(math.pi * left)) / 2)
 

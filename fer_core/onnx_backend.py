@@ -29,14 +29,18 @@ TOLERANCE = 1e-5  # the most by which a probability may differ from eager PyTorc
 logger = logging.getLogger(__name__)
 
 
+class SessionError(RuntimeError):
+    """ONNX Runtime cannot answer, as where there is no memory left."""
+
+
 class OnnxBackend:
     """Answers that are PyTorch's at first and ONNX Runtime's once the network has been converted.
 
     convert   the network as `fer_core.onnx_export.to_onnx` writes it; called once, in a thread of its own
 
-    The conversion takes seconds, so it begins only after CALLS calls, and nobody waits for it. Its first answer is used
-    only where it is within TOLERANCE of PyTorch's. Where onnxruntime is not installed or anything fails, PyTorch goes
-    on answering. May be called from several threads at once.
+    The conversion takes seconds, so it begins only after CALLS calls, and nobody waits for it. It is used only where
+    its first answer is within TOLERANCE of PyTorch's. Where onnxruntime is not installed or anything fails, PyTorch
+    goes on answering. May be called from several threads at once.
     """
 
     def __init__(self, convert: Callable[[], bytes]) -> None:
@@ -60,10 +64,15 @@ class OnnxBackend:
         if session is None:
             self._count()
             return eager()
-        if self._trusted:
-            return run_in_slices(session, faces, torch.get_num_threads(), report, mirrored=mirrored)
-        expected = eager()
-        first = run_in_slices(session, faces[:SLICE], mirrored=mirrored)
+        try:
+            if self._trusted:
+                return run_in_slices(session, faces, torch.get_num_threads(), report, mirrored=mirrored)
+            expected = eager()
+            first = run_in_slices(session, faces[:SLICE], mirrored=mirrored)
+        except SessionError as error:
+            logger.warning("ONNX Runtime fails (%s) and is not used.", error)
+            self._session = None
+            return eager()
         self._trusted = bool(np.abs(first - expected[:SLICE]).max() <= TOLERANCE)
         if not self._trusted:
             logger.warning("ONNX Runtime does not answer as PyTorch does and is not used.")
@@ -100,12 +109,16 @@ def run_in_slices(
     """Probabilities float32 (N, 7) of uint8 faces (N, 48, 48), N > 0, by a session of `open_session`.
 
     threads: so many slices at a time, each on one thread, which never wait for each other as the threads of one slice
-    would. report: called with the share done, 0..1. mirrored: averaged with those of the mirror images.
+    would. report: called with the share done, 0..1. mirrored: averaged with those of the mirror images. Raises
+    SessionError.
     """
     slices = [faces[start : start + SLICE] for start in range(0, len(faces), SLICE)]
 
     def ask(some: np.ndarray) -> np.ndarray:
-        return np.asarray(session.run(OUTPUTS[:1], {INPUT: some})[0])
+        try:
+            return np.asarray(session.run(OUTPUTS[:1], {INPUT: some})[0])
+        except Exception as error:  # its own kinds, which share no base
+            raise SessionError(str(error)) from error
 
     def answer(some: np.ndarray) -> np.ndarray:
         return (ask(some) + ask(some[:, :, ::-1])) / 2 if mirrored else ask(some)

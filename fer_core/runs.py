@@ -85,7 +85,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return Path(os.path.abspath(self.path)).name  # noqa: PTH100 (of `.` the folder's, of a link the link's own)
 
     @cached_property
     def info(self) -> dict[str, Any]:
@@ -249,7 +249,7 @@ class Run:
             with np.load(path, allow_pickle=False) as file:
                 epochs = tuple(int(epoch) for epoch in file["epochs"])
                 return Predictions(epochs, file["probabilities"], split, str(file["fingerprint"]))
-        except (OSError, ValueError, KeyError, EOFError, _bad_zip()):
+        except _unreadable():
             return None  # predictions only save time: without them they are computed again
 
     def save_predictions(self, epoch: int, probabilities: np.ndarray, split: str, fingerprint: str) -> None:
@@ -341,7 +341,7 @@ METRIC_COLUMNS = ["kind", "epoch", "step", "split", "loss", "accuracy", "n", "lr
 
 def create_run(root: Path, name: str, info: dict[str, Any]) -> Run:
     """A new run directory with its run.json. Raises RunError if the name is taken or cannot be a folder's name."""
-    if not name or name != Path(name).name or name.startswith("."):
+    if not name or name != Path(name).name or name.startswith(".") or ":" in name:  # RUN:EPOCH names a checkpoint
         raise RunError(f"'{name}' cannot be a run's name; use letters, digits, dots and dashes.")
     path = root / name
     try:
@@ -507,7 +507,9 @@ def _replacing(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
-def _bad_zip() -> type[Exception]:
+def _unreadable() -> tuple[type[Exception], ...]:
+    """What numpy raises for an .npz file that is none, or damaged."""
+    import zlib
     from zipfile import BadZipFile
 
-    return BadZipFile
+    return OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error

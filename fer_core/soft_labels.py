@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,15 @@ from fer_core.errors import DataError
 
 
 def write_soft_labels(path: Path, probabilities: np.ndarray, faces: FaceDataset) -> None:
-    """Keep probabilities float (N, 7) of these very faces, in float16, with their fingerprint."""
-    with moved_into_place(path) as stream:
-        np.savez_compressed(
-            stream, probabilities=probabilities.astype(np.float16), fingerprint=np.array(faces.fingerprint)
-        )
+    """Keep probabilities float (N, 7) of these very faces, in float16, with their fingerprint. Raises DataError where
+    that cannot be written."""
+    try:
+        with moved_into_place(path) as stream:
+            np.savez_compressed(
+                stream, probabilities=probabilities.astype(np.float16), fingerprint=np.array(faces.fingerprint)
+            )
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
 
 
 def read_soft_labels(path: Path, faces: FaceDataset) -> np.ndarray:
@@ -28,7 +33,7 @@ def read_soft_labels(path: Path, faces: FaceDataset) -> np.ndarray:
             probabilities, fingerprint = file["probabilities"].astype(np.float32), str(file["fingerprint"])
     except FileNotFoundError:
         raise DataError(f"There is no {path}; make it with: python -m fer_core soften RUN... --out {path}") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} holds no soft labels ({error}); make it anew with: python -m fer_core soften"
         ) from error

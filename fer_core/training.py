@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fer_core.batches import TRAIN_ON_FEWEST, Batch, Batches, epoch_seed
+from fer_core.batches import TRAIN_ON_FEWEST, Batch, Batches, epoch_seed, rows_worth_learning
 from fer_core.config import TrainConfig, parse_keep
 from fer_core.data import FaceDataset
 from fer_core.dynamics import DynamicsRecorder
@@ -28,6 +28,7 @@ from fer_core.labels import EMOTIONS
 from fer_core.learner import ALONE, Learner, checkpoint_to_start_from, learning_rate, state_file
 from fer_core.models import count_parameters, create_model
 from fer_core.precision import convolve_in_float32
+from fer_core.preprocess import FACE_SIZE
 from fer_core.runs import Run, restored, stored
 from fer_core.soft_labels import read_soft_labels
 from fer_core.teachers import checkpoints_of_teachers
@@ -264,12 +265,14 @@ def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str
     """
     from fer_core.provenance import describe_machine
 
-    parameters = count_parameters(create_model(config.model, config.model_args))
+    parameters = count_parameters(_tried_model(config))
     if config.start_from:
         checkpoint_to_start_from(config)
     checkpoints_of_teachers(config)
     for split in ("train", "validation"):
         labelled_split(dataset, split)
+    if config.drop_duplicates:
+        rows_worth_learning(labelled_split(dataset, "train"))
     if config.soft_labels:
         read_soft_labels(Path(config.soft_labels), labelled_split(dataset, "train"))
     counts = {split: int(row.sum()) for split, row in dataset.counts().iterrows()}
@@ -286,3 +289,14 @@ def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str
         "machine": describe_machine(pick_device(device)),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
+
+
+@torch.inference_mode()
+def _tried_model(config: TrainConfig) -> nn.Module:
+    """The network of a config, which has read one face. Raises ConfigError where it cannot."""
+    model = create_model(config.model, config.model_args)
+    try:
+        model.eval()(torch.zeros(1, 1, FACE_SIZE, FACE_SIZE))
+    except RuntimeError as error:
+        raise ConfigError(f"{config.model} with {config.model_args} cannot read a face: {error}.") from error
+    return model

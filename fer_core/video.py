@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 from fer_core.errors import DataError
 
@@ -43,11 +48,11 @@ def read_video(path: Path, every: int = 1) -> Iterator[Frame]:
                 raise DataError(f"{path} holds no pictures; name a video.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            length = container.duration / av.time_base if container.duration else 0.0
-            first = None
+            length = _length(container, stream)
+            first = 0.0
             for number, frame in enumerate(container.decode(stream)):
                 stamp = frame.time if frame.time is not None else number / float(stream.average_rate or 25)
-                first = stamp if first is None else first
+                first = first if number else stamp
                 if number % every == 0:
                     rgb = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
                     share = min(1.0, (stamp - first) / length) if length else 0.0
@@ -59,5 +64,18 @@ def read_video(path: Path, every: int = 1) -> Iterator[Frame]:
         raise DataError(f"{path} breaks off after frame {number} ({reason}); all before it was read.") from error
     if number < 0:
         raise DataError(f"{path} holds no pictures; name a video.")
-    if length - stamp > max(2.0, 0.1 * length):
-        raise DataError(f"{path} breaks off after {stamp:.0f} of {length:.0f} seconds; all before it was read.")
+    shown = float(
+        (frame.duration or 0) * (frame.time_base or 0)
+    )  # how long the last one is; else as long as the others
+    end = stamp - first + (shown or (stamp - first) / max(number, 1))
+    if length - end > max(2.0, 0.1 * length):
+        raise DataError(f"{path} breaks off after {end:.0f} of {length:.0f} seconds; all before it was read.")
+
+
+def _length(container: InputContainer, stream: VideoStream) -> float:
+    """Seconds of pictures that a video has by its own account; 0 where it does not tell: a container's length is also
+    that of its sound."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    alone = len(container.streams) == 1
+    return container.duration / 1_000_000 if container.duration and alone else 0.0

@@ -12,6 +12,7 @@ import pytest
 from fer_core.calibration import scaled
 from fer_core.cascade import Cascade, cascaded
 from fer_core.data import FaceDataset
+from fer_core.errors import ConfigError
 from fer_core.inference import Predictor
 from fer_core.runs import Run
 
@@ -28,14 +29,16 @@ def test_only_unsure_faces_are_asked_about_by_hand() -> None:
         asked.extend(positions.tolist())
         return rows(0.7, 0.8)
 
-    np.testing.assert_array_equal(cascaded(first, 0.6, ask), rows(0.9, 0.7, 0.6, 0.8))  # 0.6 is not less than 0.6
+    np.testing.assert_array_equal(cascaded(first, 0.5, ask), rows(0.9, 0.7, 0.6, 0.8))  # 0.5 is not above 0.5
     assert asked == [1, 3]
     np.testing.assert_array_equal(first, rows(0.9, 0.4, 0.6, 0.5))
 
 
-@pytest.mark.parametrize(("first", "below"), [(rows(0.9, 0.4), 0.4), (rows(0.3), 0.0), (rows()[:0].reshape(0, 7), 1.0)])
-def test_nobody_is_asked_where_all_are_sure(first: np.ndarray, below: float) -> None:
-    assert cascaded(first, below, lambda _: pytest.fail("asked")) is first
+@pytest.mark.parametrize(
+    ("first", "sure"), [(rows(0.9, 0.4), 0.39), (rows(0.3), 0.0), (np.empty((0, 7), np.float32), 1.0)]
+)
+def test_nobody_is_asked_where_all_are_sure(first: np.ndarray, sure: float) -> None:
+    assert cascaded(first, sure, lambda _: pytest.fail("asked")) is first
 
 
 @pytest.mark.parametrize("tta", ["none", "flip"])
@@ -43,11 +46,11 @@ def test_a_cascade_of_two_checkpoints(finished: Run, faces: FaceDataset, tta: st
     first, second = Predictor.load(finished, 1), Predictor.load(finished, 3)
     fast = replace(first, temperatures={"none": 0.8, "flip": 5.0})
     accurate = replace(second, temperatures={"flip": 1.5})
-    below = float(np.median(fast.predict(faces.images).believed.max(axis=1)))
-    prediction = Cascade(fast, accurate, below).predict(faces.images, tta)
+    sure = float(np.median(fast.predict(faces.images).believed.max(axis=1)))
+    prediction = Cascade(fast, accurate, sure).predict(faces.images, tta)
     easy = scaled(first.predict(faces.images).probabilities, 0.8)
     hard = scaled(second.predict(faces.images, tta).probabilities, 1.5 if tta == "flip" else None)
-    unsure = easy.max(axis=1) < below
+    unsure = easy.max(axis=1) <= sure
     assert 50 < unsure.sum() < 70
     np.testing.assert_array_equal(prediction.believed[~unsure], easy[~unsure])
     np.testing.assert_allclose(prediction.believed[unsure], hard[unsure], atol=1e-6)
@@ -56,10 +59,16 @@ def test_a_cascade_of_two_checkpoints(finished: Run, faces: FaceDataset, tta: st
     assert not Cascade(first, accurate).is_calibrated(tta)
 
 
+def test_views_that_there_are_not_are_refused_even_where_nobody_is_asked(finished: Run, faces: FaceDataset) -> None:
+    one = Predictor.load(finished, 1)
+    with pytest.raises(ConfigError, match="no test-time augmentation 'tilt'"):
+        Cascade(one, one, 0.0).predict(faces.images, "tilt")
+
+
 def test_the_ends_are_the_two_networks(finished: Run, faces: FaceDataset) -> None:
     first, second = Predictor.load(finished, 1), Predictor.load(finished, 3)
-    for below, alone in ((0.0, first), (1.0, second)):
-        both = Cascade(first, second, below).predict(faces.images).probabilities
+    for sure, alone in ((0.0, first), (1.0, second)):
+        both = Cascade(first, second, sure).predict(faces.images).probabilities
         np.testing.assert_allclose(both, alone.predict(faces.images).probabilities, atol=1e-6)
 
 
@@ -75,7 +84,7 @@ def test_pictures_and_progress_as_with_one_network(
         return predict(self, some, *more, **named)
 
     cascade = Cascade(Predictor.load(finished, 1), Predictor.load(finished, 3), 0.5)
-    unsure = int((cascade.first.predict(faces.images).confidence < 0.5).sum())
+    unsure = int((cascade.first.predict(faces.images).confidence <= 0.5).sum())
     monkeypatch.setattr(Predictor, "predict", counted)
     shares: list[float] = []
     cascade.predict(list(faces.images), report=shares.append)

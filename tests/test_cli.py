@@ -518,7 +518,7 @@ def test_a_cascade_at_every_threshold(world: World, call: Callable[..., str], tm
     fast = scaled(Predictor.load(run, 1).predict(faces).probabilities, 0.1)
     accurate = Predictor.load(run, 2).predict(faces, "flip").probabilities
     for row in result:
-        unsure = fast.max(axis=1, keepdims=True) < row["below"]
+        unsure = fast.max(axis=1, keepdims=True) <= row["sure"]
         said = np.where(unsure, accurate, fast)
         assert row["asked"] == unsure.sum()
         assert row["accuracy"] == (said.argmax(1) == emotions).mean()
@@ -542,6 +542,28 @@ def test_a_cascade_for_a_person(world: World, call: Callable[..., str]) -> None:
     assert f"{row['accuracy']:.1%} (" in lines[-3]
     assert lines[-1] == "In brackets: 95 % Wilson intervals."
     assert "tiny:1, then tiny:2, on the" in call("cascade", *arguments)
+
+
+# -- names -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_any_name_can_be_written_into_a_file(world: World, tmp_path: Path, encoding: str) -> None:
+    """What Windows gives a redirected stdout."""
+    face = tmp_path / "笑脸.png"
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(face)
+    command = [sys.executable, "-m", "fer_core", "predict", face, "--run", "tiny", "--runs", world.runs, "--csv"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    assert printed.returncode == 0, printed.stderr
+    assert "笑脸.png" in printed.stdout.decode("utf-8")
+
+
+def test_a_run_may_be_the_folder_one_is_in(
+    world: World, call: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.runs / "tiny")
+    assert call("evaluate", ".", "--data", world.official).startswith("tiny, epoch ")
 
 
 # -- predict -----------------------------------------------------------------------------------------------------------
@@ -580,13 +602,13 @@ def test_predict_as_the_predictor(world: World, pictures: list[Path], call: Call
 def test_predict_by_a_cascade(world: World, pictures: list[Path], call: Callable[..., str]) -> None:
     first, second = (Predictor.load("tiny", epoch, root=world.runs) for epoch in (1, 2))
     images = [Image.open(path) for path in pictures]
-    below = float(np.median(first.predict(images).confidence)) + 1e-4
-    unsure = first.predict(images).confidence < below
+    sure = float(np.median(first.predict(images).confidence)) + 1e-4
+    unsure = first.predict(images).confidence <= sure
     assert 0 < unsure.sum() < len(images)
     expected = np.where(
         unsure[:, None], second.predict(images, "flip").probabilities, first.predict(images).probabilities
     )
-    arguments = ("--run", "tiny:1", "--cascade", "tiny:2", "--below", below, "--tta", "flip", "--runs", world.runs)
+    arguments = ("--run", "tiny:1", "--cascade", "tiny:2", "--sure", sure, "--tta", "flip", "--runs", world.runs)
     result = strict_json(call("predict", *pictures, *arguments, "--json"))
     assert (result["run"], result["epoch"], result["tta"]) == ("tiny:1, then tiny:2", None, "flip")
     for row, shares in zip(result["faces"], expected, strict=True):
@@ -750,7 +772,6 @@ def test_data_with_bad_rows(
         (["evaluate", "tiny", "--data", "UNLABELLED", "--split", "test"], "test.csv has no labelled faces in its test"),
         (["evaluate", "tiny:1", "tiny:1"], "tiny:1 is named twice; name each checkpoint once"),
         (["evaluate", "tiny:1", "tiny:7"], "tiny kept no checkpoint of epoch 7; the epochs kept are: 1, 2."),
-        (["cascade", "tiny:1", "tiny:1"], "tiny:1 is named twice; name each checkpoint once"),
         (["cascade", "tiny", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
         (["evaluate", "tiny", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
         (["calibrate", "nosuch"], "There is no run 'nosuch' in RUNS; the runs are: drawn, tiny."),
@@ -894,6 +915,20 @@ def test_submit_the_shipped_run_on_fer2013(
     assert set(written["emotion"]) == set(range(7))
 
 
+def test_soft_labels_replace_nothing_unasked(
+    world: World, call: Callable[..., str], error_of: Callable[..., str], tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious.npz"
+    precious.write_text("mine")
+    arguments = ("soften", "tiny:1", "--data", world.official, "--runs", world.runs, "--out")
+    assert "precious.npz is there already; choose another name" in error_of(*arguments, precious)
+    assert precious.read_text() == "mine"
+    assert "is a folder; name a file in it" in error_of(*arguments, tmp_path)
+    call(*arguments, precious, "--force")
+    faces = load_dataset(world.official).split("train")
+    assert read_soft_labels(precious, faces).shape == (105, 7)
+
+
 def test_soft_labels_are_the_average_of_what_runs_say_of_the_training_faces(
     world: World, tmp_path: Path, call: Any, error_of: Any
 ) -> None:
@@ -905,5 +940,5 @@ def test_soft_labels_are_the_average_of_what_runs_say_of_the_training_faces(
     np.testing.assert_allclose(read_soft_labels(out, train), np.mean(said, axis=0), atol=1e-3)
     with pytest.raises(AssertionError):
         np.testing.assert_allclose(read_soft_labels(out, train), said[0], atol=1e-3)
-    reason = error_of("soften", "tiny", "drawn", "--data", world.unsplit, *options)
+    reason = error_of("soften", "tiny", "drawn", "--data", world.unsplit, *options, "--force")
     assert "average runs that share them" in reason

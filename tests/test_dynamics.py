@@ -154,6 +154,15 @@ def test_statistics_by_hand() -> None:
     assert found.regions.tolist() == ["ambiguous", "easy", "hard", "ambiguous", "easy"]
 
 
+def test_what_never_varied_is_not_ambiguous() -> None:
+    """After one epoch, and where most faces are always right."""
+    one = Dynamics(np.arange(4, dtype=np.uint64), np.array([[0.9, -0.1, 0.6, -0.3]], np.float16))
+    assert one.regions.tolist() == ["easy", "hard", "easy", "hard"]
+    signed = np.ones((2, 10), np.float16)
+    signed[1, 0] = 0.5
+    assert Dynamics(np.arange(10, dtype=np.uint64), signed).regions.tolist() == ["ambiguous", *["easy"] * 9]
+
+
 def test_a_third_is_ambiguous_and_regions_follow_confidence() -> None:
     rng = np.random.default_rng(1)
     signed = np.clip(rng.uniform(0, 1, 900) + rng.normal(0, 0.2, (30, 900)), 0.001, 0.999).astype(np.float16)

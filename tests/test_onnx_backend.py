@@ -135,6 +135,27 @@ def test_another_networks_answers_are_never_shown(content: bytes, caplog: pytest
     assert "does not answer as PyTorch does" in caplog.text
 
 
+def test_a_session_that_fails_leaves_pytorch_answering(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    class Full:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("bad allocation")
+
+    checkpoint, faces = network(), levels(3)
+    for before in (0, 1):  # in its first answer, and in a later one
+        backend = OnnxBackend(lambda: content)
+        ask(backend)
+        wait_for(lambda backend=backend: backend.ready)
+        for _ in range(before):
+            backend(faces, partial(eager, checkpoint, faces))
+        backend._session = Full()
+        for _ in range(2):
+            expected = eager(checkpoint, faces)
+            np.testing.assert_array_equal(backend(faces, partial(eager, checkpoint, faces)), expected)
+        assert not backend.ready
+        assert "ONNX Runtime fails (bad allocation)" in caplog.text
+        caplog.clear()
+
+
 def test_without_onnxruntime_nothing_is_converted(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(

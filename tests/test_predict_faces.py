@@ -9,6 +9,7 @@ import shutil
 import struct
 import tracemalloc
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -87,6 +88,31 @@ def test_only_every_nth_frame_is_read_where_that_is_asked_for(tmp_path: Path) ->
     frames = list(read_video(film(tmp_path / "a.mp4", 30), every=7))
     assert [frame.number for frame in frames] == [0, 7, 14, 21, 28]
     np.testing.assert_allclose([frame.time for frame in frames], [0, 0.7, 1.4, 2.1, 2.8], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_slow_or_silent_end_is_no_damage(tmp_path: Path, name: str) -> None:
+    """The last picture of a slide show is shown for long; sound may go on after the pictures."""
+    path = tmp_path / name
+    with av.open(str(path), "w") as container:
+        slides = container.add_stream("mpeg4", rate=Fraction(1, 5))
+        slides.width, slides.height, slides.pix_fmt = 64, 48, "yuv420p"
+        for i in range(3):
+            container.mux(slides.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48), (60 * i,) * 3))))
+        container.mux(slides.encode())
+    assert [frame.time for frame in read_video(path)] == [0, 5, 10]
+    with av.open(str(path), "w") as container:
+        video, sound = container.add_stream("mpeg4", rate=10), container.add_stream("aac", rate=16_000, layout="mono")
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            container.mux(video.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48)))))
+        container.mux(video.encode())
+        for _ in range(6):
+            silence = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.float32), "fltp", "mono")
+            silence.sample_rate = 16_000
+            container.mux(sound.encode(silence))
+        container.mux(sound.encode())
+    assert len(list(read_video(path))) == 20
 
 
 @pytest.mark.parametrize(("quarters", "matrix"), [(1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (3, (0, -1, 1, 0))])
@@ -195,12 +221,12 @@ def test_a_line_a_face_as_another_way_gives_it(call: Callable[..., Said]) -> Non
 
 
 def test_a_cascade_reads_faces_too(call: Callable[..., Said]) -> None:
-    """Below 0 the second network is never asked, below 1 about every face that the first is not entirely sure of."""
+    """Sure above 0 the second network is never asked, sure above 1 about every face."""
     photo = PORTRAITS / "group.jpg"
     alone = [call("--json", photo, *more).out for more in ([], ["--run", "student"])]
     assert alone[0] != alone[1]
-    for below, expected in ((0, alone[0]), (1, alone[1])):
-        said = call("--json", photo, "--cascade", "student", "--below", below)
+    for sure, expected in ((0, alone[0]), (1, alone[1])):
+        said = call("--json", photo, "--cascade", "student", "--sure", sure)
         for line, other in zip(said.out.splitlines(), expected.splitlines(), strict=True):
             assert json.loads(line) == pytest.approx(json.loads(other), abs=2e-4)
 

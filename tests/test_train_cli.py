@@ -93,6 +93,8 @@ def test_the_recipes_are_listed(call: Any) -> None:
         (["--set", "lr=fast"], "lr = 'fast' must be a number"),
         (["--set", "model=VGG"], "There is no model 'VGG'; the models are EmotionCNN, EmotionResNet"),
         (["--set", "model_args.depth=3"], "EmotionResNet cannot be built with {'depth': 3}"),
+        (["--set", "model_args.widths=[-8, 16]"], "EmotionResNet cannot be built with {'widths': [-8, 16]}"),
+        (["fast", "--set", "model_args.stride=0"], "'stride': 0} cannot read a face: non-positive stride"),
         (["--epochs", "0"], "epochs = 0 is outside 1 to 10000"),
         (["--seed", "-1"], "seed = -1 is outside"),
         (["--keep-epochs", "some"], "keep_epochs = 'some': 'some' is not one of all, every:K, best, last"),

@@ -94,6 +94,16 @@ def test_linear_schedule_with_warm_up() -> None:
     assert rates == pytest.approx([1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6])
 
 
+def test_warm_up_before_the_other_schedules() -> None:
+    constant, step = (
+        make_config({"schedule": name, "lr": 1.0, "epochs": 2, "warmup": 0.25, "step_size": 1, "gamma": 0.1})
+        for name in ("constant", "step")
+    )
+    for config, last in ((constant, 1.0), (step, 0.1)):
+        rates = [learning_rate(config, epoch, step, 4) for epoch in (1, 2) for step in range(1, 5)]
+        assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, last, last, last, last])
+
+
 def test_cosine_after_warm_up_is_the_cosine_of_what_is_left() -> None:
     config = make_config({"schedule": "cosine", "lr": 2.0, "epochs": 5, "warmup": 0.2})
     rates = [learning_rate(config, epoch, step, 2) for epoch in range(1, 6) for step in (1, 2)]
@@ -213,6 +223,15 @@ def test_faces_worth_learning(faces: FaceDataset, tiny: Any) -> None:
     batches = Batches(tiny(drop_duplicates=True, rotation=0.0, crop=0.0), part, CPU)
     (batch,) = batches.of_epoch(1)
     assert torch.equal(batch.faces, batches.preprocess(images[[0, 1, 3, 6, 8]])[batch.rows])
+
+
+@pytest.mark.parametrize(("second", "left"), [(0, 1), (1, 0)])
+def test_too_few_faces_worth_learning(faces: FaceDataset, new_run: Any, tiny: Any, second: int, left: int) -> None:
+    """Two equal faces: one to learn where their labels agree, none where they conflict."""
+    emotions, images = np.array([0, second, 3, 4], np.int8), faces.images[[0, 0, 1, 2]]
+    few = replace(faces.subset(np.array([0, 1, 90, 91])), images=images, emotions=emotions)
+    with pytest.raises(DataError, match=rf"conflicting labels {left} of the 2 training faces of Patterns are left"):
+        new_run(tiny(drop_duplicates=True), dataset=few)
 
 
 # -- batches ----------------------------------------------------------------------------------------------------------

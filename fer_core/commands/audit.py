@@ -28,6 +28,7 @@ from fer_core.data.audit import Audit, audit, imbalance
 from fer_core.data.duplicates import THRESHOLD, Groups
 from fer_core.data.votes import Votes, check_votes, find_votes, read_votes
 from fer_core.dynamics import REGIONS, read_dynamics
+from fer_core.errors import DataError
 from fer_core.label_errors import FOLDS, LabelErrors, default_config, find_label_errors, out_of_fold
 from fer_core.labels import EMOTIONS, UNLABELLED
 from fer_core.runs import CHECKPOINTS
@@ -140,7 +141,13 @@ def duplicate_lines(found: Audit, groups: Groups, title: str) -> list[str]:
 def find_audit_votes(votes: Path | None, path: Path | None, faces: FaceDataset) -> Votes | None:
     """The votes that were named, or that lie beside the data."""
     found = votes or ((data := locate_data(path)) and find_votes(data))
-    return read_votes(found, faces) if found else None
+    try:
+        return read_votes(found, faces) if found else None
+    except DataError as error:
+        if votes:
+            raise
+        typer.echo(f"Warning: {error}", err=True)  # nobody asked for what happens to lie there
+        return None
 
 
 def add_run(

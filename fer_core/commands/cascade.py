@@ -40,9 +40,8 @@ def score_cascade(
     as_json: AsJson = False,
 ) -> None:
     """Score two checkpoints in a cascade on labelled faces: the second is asked, over the views of --tta, about those
-    to whose emotion the first gives less than a threshold. Use it with: predict --run FIRST --cascade SECOND --below P
-    """
-    members = find_members([first, second], runs)
+    to whose emotion the first gives no more than a threshold. In use: predict --run FIRST --cascade SECOND --sure P"""
+    members = [find_members([name], runs)[0] for name in (first, second)]
     dataset = load_faces(data, LoadOptions())
     faces = faces_of_all(members, dataset, split)
     seen = None if split == "train" else seen_by_any(seen_by(members, dataset, faces))
@@ -50,11 +49,11 @@ def score_cascade(
         scaled(member.predict(faces, views, device), temperatures(member.run, member.epoch).get(views))
         for member, views in zip(members, ("none", tta), strict=True)
     )
-    asked = [Share(int((fast.max(axis=1) < below).sum()), len(faces)) for below in THRESHOLDS]
+    asked = [Share(int((fast.max(axis=1) <= sure).sum()), len(faces)) for sure in THRESHOLDS]
     names = ", then ".join(map(str, members))
     scores = [
         evaluate(
-            cascaded(fast, below, accurate.__getitem__),
+            cascaded(fast, sure, accurate.__getitem__),
             faces.emotions,
             run=names,
             epoch=None,
@@ -63,11 +62,11 @@ def score_cascade(
             tta=tta,
             seen=seen,
         )
-        for below in THRESHOLDS
+        for sure in THRESHOLDS
     ]
     if as_json:
         rows = zip(THRESHOLDS, asked, scores, strict=True)
-        print_json([{"below": below, "asked": n.hits, **one.to_dict()} for below, n, one in rows])
+        print_json([{"sure": sure, "asked": n.hits, **one.to_dict()} for sure, n, one in rows])
         return
     views = f" {TITLES[tta]}" if TITLES[tta] else ""
     typer.echo(f"{names}{views}, on the {split} split of {data_title(faces)}")
@@ -75,9 +74,9 @@ def score_cascade(
     typer.echo("\nIn brackets: 95 % Wilson intervals.")
 
 
-def row(below: float, asked: Share, score: Evaluation) -> dict[str, str]:
+def row(sure: float, asked: Share, score: Evaluation) -> dict[str, str]:
     return {
-        "First gives less than": f"{below:.0%}",
+        "First is sure above": f"{sure:.0%}",
         "Faces that the second is asked about": f"{asked.hits:,} ({asked.value:.1%})",
         "Accuracy": str(score.accuracy),
         "Without faces seen in training": str(score.unseen or ""),

@@ -44,10 +44,12 @@ CascadeTo = Annotated[
         "--cascade",
         metavar="RUN[:EPOCH]",
         help="An accurate checkpoint behind a fast one: asked, over the views of --tta, only about faces to whose "
-        "emotion the first gives less than --below.",
+        "emotion the first gives no more than --sure.",
     ),
 ]
-Below = Annotated[float, typer.Option(min=0, max=1, metavar="P", help="With --cascade, a probability.")]
+Sure = Annotated[
+    float, typer.Option(min=0, max=1, metavar="P", help="With --cascade: above this probability the first is sure.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -60,12 +62,12 @@ def load_predictor(checkpoint: str, runs: Path, device: str) -> tuple[Run, Predi
     return run, Predictor.load(run, epoch, str(pick_device(device)))
 
 
-def load_reader(checkpoint: str, cascade: str | None, below: float, runs: Path, device: str) -> Predictor | Cascade:
+def load_reader(checkpoint: str, cascade: str | None, sure: float, runs: Path, device: str) -> Predictor | Cascade:
     """What reads faces: the checkpoint, or a cascade of it and another."""
     _, first = load_predictor(checkpoint, runs, device)
     if cascade is None:
         return first
-    return Cascade(first, load_predictor(cascade, runs, device)[1], below)
+    return Cascade(first, load_predictor(cascade, runs, device)[1], sure)
 
 
 def load_faces(path: Path | None, options: LoadOptions) -> FaceDataset:

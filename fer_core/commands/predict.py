@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_core.cascade import BELOW
+from fer_core.cascade import SURE
 from fer_core.commands.common import (
     DEFAULT_RUN,
     EPOCH_HELP,
     AsJson,
-    Below,
     CascadeTo,
     Device,
     RunsFolder,
+    Sure,
     TestTime,
     checkpoint_title,
     load_reader,
@@ -41,7 +41,7 @@ def predict_pictures(
     checkpoint: Annotated[str, typer.Option("--run", metavar="RUN[:EPOCH]", help=EPOCH_HELP)] = DEFAULT_RUN,
     tta: TestTime = "none",
     cascade: CascadeTo = None,
-    below: Below = BELOW,
+    sure: Sure = SURE,
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
     find: Annotated[
@@ -56,25 +56,27 @@ def predict_pictures(
         from fer_core.scanning import list_files
 
         files = list_files(images)
-        predict_found_faces(files, load_reader(checkpoint, cascade, below, runs, device), tta, every, as_json)
+        predict_found_faces(files, load_reader(checkpoint, cascade, sure, runs, device), tta, every, as_json)
         return
     faces = read_pictures(images)
-    prediction = predict_faces(load_reader(checkpoint, cascade, below, runs, device), faces, tta)
+    reader = load_reader(checkpoint, cascade, sure, runs, device)
+    prediction, calibrated = predict_faces(reader, faces, tta), reader.is_calibrated(tta)
     rows = prediction_rows(images, prediction)
     if as_json:
-        print_json({"run": prediction.run, "epoch": prediction.epoch, "tta": tta, "faces": rows})
+        about = {"run": prediction.run, "epoch": prediction.epoch, "tta": tta, "calibrated": calibrated}
+        print_json({**about, "faces": rows})
     elif as_csv:
         writer = csv.DictWriter(sys.stdout, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:
-        typer.echo(checkpoint_title(prediction))
+        typer.echo(checkpoint_title(prediction) + (", calibrated" if calibrated else ""))
         typer.echo(table([{key: f"{v:.1%}" if isinstance(v, float) else v for key, v in row.items()} for row in rows]))
 
 
 def prediction_rows(images: list[Path], prediction: Prediction) -> list[dict[str, Any]]:
-    """A row a picture: its path, the most probable emotion, and the probability of each."""
-    emotions, probabilities = prediction.emotions.tolist(), prediction.probabilities.tolist()
+    """A row a picture: its path, the most probable emotion, and the probability of each, calibrated where it can be."""
+    emotions, probabilities = prediction.emotions.tolist(), prediction.believed.tolist()
     return [
         {"image": str(path), "emotion": EMOTIONS[emotion]} | dict(zip(EMOTIONS, row, strict=True))
         for path, emotion, row in zip(images, emotions, probabilities, strict=True)

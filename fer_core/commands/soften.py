@@ -22,6 +22,7 @@ from fer_core.commands.common import (
 )
 from fer_core.data import LoadOptions
 from fer_core.errors import DataError
+from fer_core.report.target import check_target
 from fer_core.runs import CHECKPOINTS
 from fer_core.soft_labels import write_soft_labels
 
@@ -33,8 +34,10 @@ def soften_labels(
     tta: TestTime = "flip",
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
 ) -> None:
     """Write what checkpoints say of the training faces; train on it with: train.py --set soft_labels=FILE"""
+    check_target(out, force)
     faces = load_faces(data, LoadOptions())
     loaded = [load_predictor(checkpoint, runs, device) for checkpoint in checkpoints]
     splits = [labelled_faces(run.split_as_in_training(faces), "train") for run, _ in loaded]

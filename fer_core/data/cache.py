@@ -28,7 +28,7 @@ import pyarrow as pa
 from fer_core.data.reading import Rows
 from fer_core.preprocess import FACE_SIZE
 
-FORMAT = 2  # part of every key: raise it when the same files would be read otherwise than before
+FORMAT = 3  # part of every key: raise it when the same files would be read otherwise than before
 _KEPT = 12  # data sets; the ones not opened for longest are removed beyond that
 _ORPHANED = 3600.0  # seconds without a change after which a half-written entry belongs to nobody
 _SETTLED_NS = 100_000_000  # a file changed this short a time ago could change again without a new time stamp
@@ -94,7 +94,8 @@ def load(key: str) -> Entry | None:
 
 
 def store(key: str, entry: Entry) -> None:
-    """Keeps the entry. Raises OSError where the cache folder cannot be written."""
+    """Keeps the entry. Raises OSError where the cache folder cannot be written, and what Arrow raises for a column that
+    it cannot hold, such as one of numbers and texts."""
     table = _to_table(entry)
     with moved_into_place(_entry_file(key)) as stream:
         with pa.ipc.new_file(stream, table.schema) as writer:
@@ -102,6 +103,7 @@ def store(key: str, entry: Entry) -> None:
         stream.flush()
         body = np.memmap(stream.name, np.uint8, "r")
         stream.write(_checksum(body).to_bytes(8, "little"))
+        del body  # Windows renames no file that is mapped
     with suppress(OSError):  # another process may be tidying up too
         _remove_old()
 

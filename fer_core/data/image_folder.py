@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -93,7 +94,8 @@ class ImageSource:
                 good[start + i] = False
             resized, recoloured = resized + faces.resized, recoloured + faces.recoloured
             reading.progress((start + len(faces.images)) / len(self.files))
-        ids = np.array(self.names)
+        # A name of bytes that are no UTF-8, as on old disks, can be neither printed nor kept as it is.
+        ids = np.array([os.fsencode(name).decode("utf-8", "backslashreplace") for name in self.names])
         rows = Rows(images, self.emotions, self.splits_by_file, ids, warnings=self.warnings)
         return replace(rows.where(good), resized=resized, recoloured=recoloured)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from fer_core.data import cache
 from fer_core.data.dataset import SPLITS, FaceDataset
@@ -110,6 +111,8 @@ def _cached_or_read(found: Found, options: LoadOptions, report: Report | None) -
         cache.store(key, entry)
     except OSError as error:
         return entry, f"The faces could not be kept in {cache.cache_dir()} ({error.strerror}); set FER_CACHE.", False
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        return entry, f"The faces could not be kept for the next time ({error}).", False
     return cache.load(key) or entry, "", False  # memory-mapped: the copy in memory can go
 
 

@@ -15,7 +15,8 @@ def locate_data(path: Path | str | None = None) -> Path | None:
     if path or os.environ.get("FER_DATA"):
         return Path(path or os.environ["FER_DATA"])
     folder = Path("data")
-    return folder if folder.is_dir() and any(folder.iterdir()) else None
+    hidden = ".DS_Store", ".gitkeep"
+    return folder if folder.is_dir() and any(entry.name not in hidden for entry in folder.iterdir()) else None
 
 
 def open_data(

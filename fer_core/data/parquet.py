@@ -132,9 +132,12 @@ class ParquetSource:
     def _extra(self, batch: pa.RecordBatch) -> pd.DataFrame:
         """The other columns that hold one plain value a row."""
         own = {self.image, self.label, self.usage}
-        others = [column for column in batch.schema if column.name not in own]
-        plain = [column.name for column in others if not (pa.types.is_nested(column.type) or _is_binary(column.type))]
-        return batch.select(plain).to_pandas()
+        plain = [
+            i
+            for i, column in enumerate(batch.schema)
+            if not (column.name in own or pa.types.is_nested(column.type) or _is_binary(column.type))
+        ]
+        return batch.select(plain).to_pandas(ignore_metadata=True)  # else an index that pandas kept numbers the rows
 
     def _warnings(self, numbers_seen: bool, reading: Reading) -> tuple[str, ...]:
         if not numbers_seen:

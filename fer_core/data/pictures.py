@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer_core.preprocess import FACE_SIZE, to_face
 
 # What Pillow raises for bytes that are no picture, or a damaged one.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")  # Pillow would run programs of others for EPS
 _THREADS = 4  # Pillow decodes outside the interpreter's lock
 
 T = TypeVar("T")
@@ -43,8 +44,8 @@ def decode_all(pictures: Sequence[bytes | Path | None]) -> Faces:
             if not encoded:
                 faces.broken[i] = "the picture is empty"
                 continue
-            with Image.open(io.BytesIO(encoded)) as image:
-                faces.images[i] = to_face(image)
+            with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+                faces.images[i] = to_face(ImageOps.exif_transpose(image))
                 faces.resized += image.size != (FACE_SIZE, FACE_SIZE)
                 faces.recoloured += image.mode != "L"
         except BROKEN as error:

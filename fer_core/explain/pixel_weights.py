@@ -126,8 +126,8 @@ def _gradients(checkpoint: Checkpoint, layer: str, faces: np.ndarray) -> tuple[n
         with torch.enable_grad():
             value = run_to(model, inputs, layer).relu().mean(dim=(1, 2, 3))
         (gradient,) = torch.autograd.grad(value.sum(), inputs)
-        total += gradient.abs().sum(dim=(0, 1)).double().cpu().numpy()
-        values.append(value.detach().double().cpu().numpy())
+        total += gradient.abs().sum(dim=(0, 1)).cpu().double().numpy()
+        values.append(value.detach().cpu().double().numpy())
     to_gray = 255 * checkpoint.preprocess.std
     return np.concatenate(values), (total / len(faces) / to_gray).astype(np.float32)
 

@@ -28,7 +28,7 @@ def create_model(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Mo
         raise ConfigError(f"There is no model '{name}'; the models are {', '.join(MODELS)}.")
     try:
         return MODELS[name](**dict(arguments or {}))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, IndexError) as error:
         raise ConfigError(f"{name} cannot be built with {dict(arguments or {})}: {error}.") from error
 
 

@@ -78,7 +78,7 @@ class Whitening(nn.Module):
 
     def initialise(self, faces: Tensor) -> None:
         filters, _, size, _ = self.conv.weight.shape
-        patches = F.unfold(faces, size, stride=size).transpose(1, 2).reshape(-1, size * size).double()
+        patches = F.unfold(faces.cpu(), size, stride=size).transpose(1, 2).reshape(-1, size * size).double()
         variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
         # Directions with next to no variance are noise: the floor keeps them from being blown up.
         eigenfilters = (directions / (variances + 1e-2).sqrt()).T.flip(0)[: filters // 2].float()

@@ -44,17 +44,32 @@ def _settings(teller: Teller) -> list[list[str]]:
     found, say = teller.found, teller.say
     config, machine, curation = found.run.config, found.run.info.get("machine", {}), found.run.info.get("curation")
     schedule = {
+        "constant": say("protocol.constant"),
         "step": say("protocol.step", size=config.step_size, gamma=config.gamma),
         "cosine": say("protocol.cosine"),
-    }.get(config.schedule, say("protocol.constant"))
+        "linear": say("protocol.linear"),
+    }[config.schedule]
+    if config.warmup:
+        schedule = say("protocol.warmup", share=percent(config.warmup, 0), schedule=schedule)
+    learned = [
+        *([say("protocol.smoothing", value=f"{config.label_smoothing:g}")] if config.label_smoothing else []),
+        *([say("protocol.soft", share=percent(config.soft_weight, 0), source=source)]
+          if (source := config.soft_labels or config.teachers) else []),
+    ]  # fmt: skip
+    as_they_are, as_shares = (
+        ("rotation", "crop", "brightness"),
+        ("zoom", "sharp", "contrast", "erase", "mixup", "cutmix"),
+    )
     augmented = [
-        say(f"protocol.{name}", value=f"{getattr(config, name):g}")
-        for name in ("rotation", "crop", "flip")
-        if getattr(config, name)
+        say(f"protocol.{name}", value=percent(value, 0) if name in as_shares else f"{value:g}")
+        for name in (*as_they_are, "flip", *as_shares)
+        if (value := getattr(config, name))
     ]
     versions = [f"{name} {machine[name]}" for name in ("fer_core", "python", "torch", "numpy") if name in machine]
+    cleaned = [*curation_lines(curation), *([say("protocol.duplicates")] if config.drop_duplicates else [])]
     rows = {
         "recipe": f"{config.recipe} ({config.model})",
+        "beginning": config.start_from,
         "optimizer": say(
             "protocol.optimizer_value",
             optimizer=config.optimizer,
@@ -63,8 +78,11 @@ def _settings(teller: Teller) -> list[list[str]]:
             schedule=schedule,
         ),
         "length": say("protocol.length_value", epochs=config.epochs, batch=config.batch_size, seed=config.seed),
+        "average": say("protocol.average_value", decay=f"{config.average:g}") if config.average else "",
+        "target": say.listed(learned) if learned else "",
+        "input": say("protocol.equalize") if config.equalize else "",
         "augmentation": say.listed(augmented) if augmented else say("protocol.no_augmentation"),
-        "curation": "; ".join(curation_lines(curation)),
+        "curation": "; ".join(cleaned),
         "machine": str(machine.get("device", "")),
         "versions": ", ".join([*versions, *([f"commit {machine['commit']}"] if machine.get("commit") else [])]),
         "started": str(found.run.info.get("started", "")),

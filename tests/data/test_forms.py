@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from fer_core.data import SPLITS, FaceDataset, load_dataset
 from fer_core.data.load import name_of
+from fer_core.data.pictures import decode_all
 from fer_core.labels import EMOTIONS
 
 FOLDERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -128,6 +132,61 @@ def test_further_parquet_columns_are_kept_row_by_row(sample: Any) -> None:
         assert dataset.extra["glasses"].dtype == bool
         test = dataset.split("test")
         assert test.extra["hair"].tolist() == [f"hair {i}" for i in range(2, 42, 3)]
+
+
+@pytest.mark.parametrize("change", ["shuffled", "sliced", "twice", "two columns of one name"])
+def test_a_table_that_pandas_wrote_keeps_each_face_beside_its_row(sample: Any, change: str) -> None:
+    """Pandas keeps its index in the file, which says nothing of where a row stands."""
+    frame = pq.read_table(sample.parquet({"emotion": pa.array(sample.emotions)})).to_pandas()
+    frame["person"] = [f"p{face.tobytes().hex()[:12]}" for face in sample.images]
+    changed = {
+        "shuffled": frame.sample(frac=1, random_state=0),
+        "sliced": frame[10:],
+        "twice": pd.concat([frame, frame]),
+        "two columns of one name": frame.assign(other="x"),
+    }[change]
+    path = sample.folder / "changed.parquet"
+    table = pa.Table.from_pandas(changed)
+    if change == "two columns of one name":
+        table = table.rename_columns(["person" if name == "other" else name for name in table.column_names])
+    pq.write_table(table, path)
+    dataset = load_dataset(path)
+    assert len(dataset) == len(changed)
+    names = dataset.extra["person"]
+    told = names.iloc[:, 0] if names.ndim == 2 else names
+    assert told.tolist() == [f"p{face.tobytes().hex()[:12]}" for face in dataset.images]
+
+
+def test_columns_of_two_kinds_are_read_though_not_kept(sample: Any) -> None:
+    for name, person in (("train", pa.array(range(42))), ("test", pa.array([f"p{i}" for i in range(42)]))):
+        sample.parquet({"label": pa.array(sample.emotions), "person": person}, f"mix/{name}.parquet")
+    dataset = load_dataset(sample.folder / "mix")
+    assert len(dataset) == 84
+    assert any("could not be kept for the next time" in warning for warning in dataset.summary.warnings)
+
+
+def test_names_that_are_no_utf8_are_read(sample: Any) -> None:
+    folder = write_images(sample, "faces", "{split}/{emotion}")
+    first = next(folder.rglob("*.png"))
+    first.rename(os.fsdecode(os.fsencode(first.parent) + b"/caf\xe9.png"))
+    dataset = load_dataset(folder)
+    assert len(dataset) == 42
+    assert sum(name.endswith("caf\\xe9.png") for name in dataset.ids) == 1
+    "".join(dataset.ids).encode("utf-8")
+
+
+def test_pictures_lie_as_their_camera_was_held(sample: Any) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    stream = io.BytesIO()
+    Image.fromarray(np.rot90(sample.images[0])).save(stream, "PNG", exif=exif)
+    np.testing.assert_array_equal(decode_all([stream.getvalue()]).images[0], sample.images[0])
+
+
+def test_no_program_of_others_is_run_for_a_picture() -> None:
+    assert decode_all([b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]).broken == {
+        0: "not a picture that can be read (unknown format)"
+    }
 
 
 def test_shards_of_a_hugging_face_folder_take_their_split_from_the_name(sample: Any) -> None:
