@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fer_core.config import load_recipe, parse_keep
 from fer_core.errors import ConfigError, RunError
-from fer_core.runs import find_run, free_name
+from fer_core.runs import NO_NAME, find_run, free_name, is_name
 
 TRAIN = Path(__file__).parent.parent / "train.py"
 _processes: dict[Path, subprocess.Popen[bytes]] = {}
@@ -26,8 +26,8 @@ def start_training(
     keep = keep_epochs or config.keep_epochs
     parse_keep(keep)
     name = name.strip() or free_name(runs, config.recipe)
-    if name != Path(name).name or name.startswith("."):
-        raise ConfigError(f"'{name}' cannot be a run's name; use letters, digits, dots and dashes.")
+    if not is_name(name):
+        raise ConfigError(NO_NAME.format(name=name))
     if (runs / name).exists():
         raise ConfigError(f"There is already a run '{name}'; choose another name or resume it.")
     options = ["--data", str(data), "--epochs", str(epochs), "--seed", str(seed), "--keep-epochs", keep, "--name", name]

@@ -339,10 +339,18 @@ class StopRequestedError(Exception):
 METRIC_COLUMNS = ["kind", "epoch", "step", "split", "loss", "accuracy", "n", "lr", "seconds", "confusion"]
 
 
+NO_NAME = "'{name:.60}' cannot be a run's name; use letters, digits, dots and dashes, 200 at most."
+
+
+def is_name(name: str) -> bool:
+    """Can a run, a folder, be called so? RUN:EPOCH names a checkpoint, so no colon; systems allow 255 bytes."""
+    return bool(name) and name == Path(name).name and name[0] != "." and ":" not in name and len(name.encode()) <= 200
+
+
 def create_run(root: Path, name: str, info: dict[str, Any]) -> Run:
     """A new run directory with its run.json. Raises RunError if the name is taken or cannot be a folder's name."""
-    if not name or name != Path(name).name or name.startswith(".") or ":" in name:  # RUN:EPOCH names a checkpoint
-        raise RunError(f"'{name}' cannot be a run's name; use letters, digits, dots and dashes.")
+    if not is_name(name):
+        raise RunError(NO_NAME.format(name=name))
     path = root / name
     try:
         path.mkdir(parents=True)

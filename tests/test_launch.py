@@ -133,7 +133,7 @@ def test_names_that_are_taken_or_cannot_be(recipe: str, data: Path, runs: Path) 
     (runs / "there").mkdir(parents=True)
     with pytest.raises(ConfigError, match="There is already a run 'there'; choose another name or resume it"):
         start_training(recipe, data, runs, epochs=1, seed=0, name="there")
-    for name in ("../up", "a/b", ".hidden", "..", "."):
+    for name in ("../up", "a/b", ".hidden", "..", ".", "exp:1", "笑" * 100):
         with pytest.raises(ConfigError, match="cannot be a run's name"):
             start_training(recipe, data, runs, epochs=1, seed=0, name=name)
     assert [path.name for path in runs.iterdir()] == ["there"]

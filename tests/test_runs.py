@@ -91,9 +91,9 @@ def test_what_a_training_writes_is_plain_and_complete(finished: Run, faces: Face
     assert {"torch", "commit", "device", "cores"} <= finished.info["machine"].keys()
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "../up"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "../up", "exp:1", "x" * 300])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(RunError, match=f"'{name}' cannot be a run's name"):
+    with pytest.raises(RunError, match=f"'{name[:60]}' cannot be a run's name"):
         create_run(tmp_path, name, {})
     assert list(tmp_path.iterdir()) == []
 
