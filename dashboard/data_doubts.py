@@ -86,7 +86,7 @@ def _doubt_tile(row: int, given: int, proposed: int, doubt: float) -> Tile:
     face, mark = str(state.faces().ids[row]), state_data.decisions().get(int(row))
     was, might = EMOTIONS[given], EMOTIONS[proposed]
     title = f"{face}: labelled {was}, proposed {might}, doubt {doubt:.3f}"
-    return Tile(face, title, f"{was} → {might}", COLORS[might], judging.sign_of(mark)[:1], float(doubt))
+    return Tile(face, title, f"{was[:3]} → {might[:3]}", COLORS[might], judging.sign_of(mark)[:1], float(doubt))
 
 
 def _doubts(split: str, chosen: Choice | None) -> Doubts | None:

@@ -30,7 +30,10 @@ def show(chosen: Choice, drift: Drift | None) -> None:
         return
     st.altair_chart(try_charts.percentiles(drift), key="drift", alt="Traits of the face as percentiles")
     st.markdown(told(drift))
-    st.caption(f"Percentiles among the n = {drift.faces:,} training faces of {drift.data}.")
+    st.caption(
+        f"Percentiles among {drift.data}'s training faces: light, contrast and sharpness of all {drift.faces:,}, the "
+        "rest of a sample."
+    )
 
 
 def told(drift: Drift) -> str:

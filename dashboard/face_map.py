@@ -155,7 +155,7 @@ def agreement_told(choice: Choice, found: Agreement, faces: int) -> str:
 def agreement_table(found: dict[str, Agreement]) -> pd.DataFrame:
     """The same by emotion: a line a checkpoint and emotion."""
     lines = [
-        [checkpoint, emotion, 100 * of.value, "{:.1%} to {:.1%}".format(*of.interval), of.n]
+        [checkpoint, emotion, widgets.percents(of.value), "{:.1%} to {:.1%}".format(*of.interval), of.n]
         for checkpoint, each in found.items()
         for emotion, of in each.by_label.items()
     ]

@@ -95,7 +95,7 @@ def choose_layer(chosen: Choice, methods: Sequence[str]) -> str:
             index=len(names) - 1,
             key="layer",
             bind="query-params",
-            width=110,
+            width=140,
             help="Where Grad-CAM looks; its paper takes the last convolution",
         )
     )

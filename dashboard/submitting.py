@@ -109,7 +109,7 @@ def _row(name: str, submission: Submission, part: FaceDataset) -> dict[str, Any]
     low, high = share.interval
     return {
         "Checkpoint": name,
-        "Accuracy": 100 * share.value if share.n else None,
+        "Accuracy": widgets.percents(share.value) if share.n else None,
         "95% interval": f"{low:.1%} to {high:.1%}" if share.n else None,
         **submission.counts,
         "Rows": len(submission.emotions),

@@ -265,12 +265,12 @@ def runs_table() -> pd.DataFrame:
         rows.append(
             {
                 "Run": run.name,
-                "Accuracy": 100 * share.value,
+                "Accuracy": percents(share.value),
                 "95% interval": f"{low:.1%} to {high:.1%}" if share.n else "",
                 "Best epoch": int(best["epoch"]) if best is not None else None,
                 "Validation accuracy": table["accuracy"].tolist(),
                 "Scored on": f"{state.trained_on(run)}, validation",
-                "n": share.n,
+                "n": share.n or None,
                 "Epochs": f"{len(table)} of {run.config.epochs}",
                 "State": run.status().state,
             }
@@ -278,13 +278,18 @@ def runs_table() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def percents(share: float) -> float:
+    """A share as a table shows it, rounded as everywhere else: a browser would round 56.25 up."""
+    return float(f"{100 * share:.1f}")
+
+
 def responsible_use() -> str:
     """What a person should know before believing or using an output; the README says the same."""
     return (
         "- **What a label means.** FER2013's labels are what people who sorted pictures thought a face shows. They are "
         "not what the person felt, and people disagree on many of these faces.\n"
-        "- **How often it is wrong.** The networks here miss about one face in three; Fear and Sad more often. Each "
-        "accuracy is shown with its split, its number of faces and its interval.\n"
+        "- **How often it is wrong.** The best network here misses three faces in ten; Fear, Disgust and Sad more "
+        "often. Each accuracy is shown with its split, its number of faces and its interval.\n"
         "- **Where it must not be used.** In the EU, inferring emotions of people at work and in education is "
         "prohibited (AI Act, Regulation (EU) 2024/1689, Article 5(1)(f)), apart from medical and safety reasons.\n"
         "- **Where the faces go.** Nowhere: all is computed on this machine, and nothing is sent to anyone.\n"

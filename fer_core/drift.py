@@ -110,7 +110,7 @@ class Drift:
     def sentence(self) -> str:
         """All of it in a few words, the most extreme first."""
         if not self.unusual:
-            return "In all that is measured here, the face is like those of the training data."
+            return "Nothing that is measured here is unusual in a way that could mislead the network."
         return " ".join(reading.sentence for reading in self.unusual)
 
 

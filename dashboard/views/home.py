@@ -25,6 +25,7 @@ else:
     st.dataframe(
         runs,
         hide_index=True,
+        placeholder="not yet",
         column_config={
             "Accuracy": st.column_config.NumberColumn(
                 format="%.1f%%",

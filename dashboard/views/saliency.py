@@ -31,9 +31,11 @@ said = state.predictions(chosen, split)
 if shown != "Regions":
     with st.container(horizontal=True, vertical_alignment="bottom"):
         methods = maps.choose_methods()
+        method, *others = methods
         target = maps.choose_target(has_labels=bool((part.emotions != UNLABELLED).any()))
-        layer = maps.choose_layer(chosen, methods)
-    method = methods[0]
+        layer = maps.choose_layer(chosen, methods if shown == "One face" else [method])
+    if others and shown != "One face":
+        st.caption(f"Drawn is the first, {METHODS[method].title}; One face shows several.")
     look = maps.look_for(method, look_chosen)
 demo = f" {widgets.DEMO_NOTE}" if part.is_demo else ""
 on_faces = f"{part.name}{' (rendered)' if part.is_demo else ''}, {split}"
