@@ -288,8 +288,8 @@ def responsible_use() -> str:
     return (
         "- **What a label means.** FER2013's labels are what people who sorted pictures thought a face shows. They are "
         "not what the person felt, and people disagree on many of these faces.\n"
-        "- **How often it is wrong.** The best network here misses three faces in ten; Fear, Disgust and Sad more "
-        "often. Each accuracy is shown with its split, its number of faces and its interval.\n"
+        "- **How often it is wrong.** The best network here misses three faces in ten; Fear, Disgust, Sad and "
+        "Angry more often. Each accuracy is shown with its split, its number of faces and its interval.\n"
         "- **Where it must not be used.** In the EU, inferring emotions of people at work and in education is "
         "prohibited (AI Act, Regulation (EU) 2024/1689, Article 5(1)(f)), apart from medical and safety reasons.\n"
         "- **Where the faces go.** Nowhere: all is computed on this machine, and nothing is sent to anyone.\n"

@@ -167,7 +167,7 @@ def test_calibrated_probabilities_are_shown_where_there_is_a_temperature(
     open_page: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fitted = SimpleNamespace(epoch=3, tta="none", temperature=2.0)
-    monkeypatch.setattr("fer_core.inference.load_calibrations", lambda run: [fitted] if run.name == "own" else [])
+    monkeypatch.setattr("fer_core.calibration.load_calibrations", lambda run: [fitted] if run.name == "own" else [])
     page = open_page("try_it", runs, photo="happy.jpg", method="Nothing", checkpoint="own:3")
     own = Predictor.load(Run(runs / "other"), 3)
     crops = find_in_photo(state_try.read_photo(PORTRAITS / "happy.jpg"), "").crops
