@@ -344,7 +344,7 @@ NO_NAME = "'{name:.60}' cannot be a run's name; use letters, digits, dots and da
 
 def is_name(name: str) -> bool:
     """Can a run, a folder, be called so? RUN:EPOCH names a checkpoint, so no colon; systems allow 255 bytes."""
-    return bool(name) and name == Path(name).name and name[0] != "." and ":" not in name and len(name.encode()) <= 200
+    return name == Path(name).name and name[:1] not in ("", ".") and ":" not in name and len(os.fsencode(name)) <= 200
 
 
 def create_run(root: Path, name: str, info: dict[str, Any]) -> Run:
