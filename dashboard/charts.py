@@ -23,22 +23,26 @@ if TYPE_CHECKING:
 
 Chart = alt.Chart | alt.LayerChart
 
+# Columns of a matrix on a phone: the first letters of a name rather than none.
+NARROW_LABEL = "width < 420 ? slice(datum.label, 0, 3) : datum.label"
+
 # Okabe & Ito again, in an order in which neighbours differ in light as well as in hue: one a run.
 RUN_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _EMOTION_COLOR = alt.Scale(domain=list(EMOTIONS), range=[COLORS[emotion] for emotion in EMOTIONS])
 
 
-def _is_dark() -> bool:
+def is_dark() -> bool:
+    """Whether the page is light on dark."""
     return st.context.theme.type == "dark"
 
 
 def _ink() -> str:
     """The colour of marks that are plain text or rules."""
-    return "#F0F0F0" if _is_dark() else "#31333F"
+    return "#F0F0F0" if is_dark() else "#31333F"
 
 
 def _accent() -> str:
-    return "#56B4E9" if _is_dark() else "#0072B2"
+    return "#56B4E9" if is_dark() else "#0072B2"
 
 
 def probability_bars(probabilities: np.ndarray, truth: int = -1) -> Chart:
@@ -120,7 +124,9 @@ def confusion(
             "predicted:N",
             sort=EMOTIONS,
             title=titles[1],
-            axis=alt.Axis(orient="top", labelAngle=0, labelFlush=False, ticks=False, domain=False),
+            axis=alt.Axis(
+                orient="top", labelAngle=0, labelFlush=False, labelExpr=NARROW_LABEL, ticks=False, domain=False
+            ),
         ),
         y=alt.Y("true:N", sort=EMOTIONS, title=titles[0], axis=alt.Axis(labelFlush=False, ticks=False, domain=False)),
         tooltip=[
@@ -142,7 +148,7 @@ def confusion(
         .add_params(click)
     )
     # Where the cell is strong enough for the other text colour to have the higher contrast.
-    threshold, strong = (0.7, "#10222E") if _is_dark() else (0.75, "white")
+    threshold, strong = (0.7, "#10222E") if is_dark() else (0.75, "white")
     texts = base.mark_text(fontSize=13, cursor="pointer").encode(
         text="shown:N",
         color=alt.condition(f"datum.strength > {threshold}", alt.value(strong), alt.value(_ink())),
@@ -187,7 +193,7 @@ def label_accuracy(shares: Mapping[str, Mapping[str, Share]]) -> Chart:
     if single:
         color: Any = alt.Color("emotion:N", scale=_EMOTION_COLOR, legend=None)
     else:
-        two = alt.Scale(domain=names, range=["#E69F00" if _is_dark() else "#D55E00", _accent()])
+        two = alt.Scale(domain=names, range=["#E69F00" if is_dark() else "#D55E00", _accent()])
         color = alt.Color("checkpoint:N", scale=two, sort=names, legend=alt.Legend(orient="top", title=None))
     low = alt.X("low:Q", title=title, scale=scale, axis=axis)
     interval = base.mark_rule(strokeWidth=3, opacity=0.55).encode(x=low, x2="high:Q", color=color)
@@ -226,7 +232,7 @@ def reliability(shown: Mapping[str, Reliability]) -> tuple[Chart, Chart]:
     table = pd.DataFrame(rows)
     scale = alt.Scale(domain=[0, 1])
     extent: Any = {"minExtent": 42, "maxExtent": 42}  # one chart stands below the other: their bins must, too
-    colors = alt.Scale(domain=names, range=["#E69F00" if _is_dark() else "#D55E00", _accent()][: len(names)])
+    colors = alt.Scale(domain=names, range=["#E69F00" if is_dark() else "#D55E00", _accent()][: len(names)])
     legend = alt.Legend(orient="top", title=None) if len(names) > 1 else None
     color = alt.Color("answer:N", scale=colors, sort=names, legend=legend)
     base = alt.Chart(table).encode(

@@ -152,7 +152,7 @@ def weakest(slices: Sequence[Slice], overall: float) -> Chart:
     color = alt.Color(
         "differs:N",
         scale=alt.Scale(domain=differs, range=[_accent(), "#8A8A8A"]),
-        legend=alt.Legend(orient="top", title=None),
+        legend=alt.Legend(orient="top", title=None, columns=alt.ExprRef("width < 250 ? 1 : 2")),
     )
     base = alt.Chart(table).encode(
         y=alt.Y(

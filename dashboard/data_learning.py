@@ -96,6 +96,10 @@ def _told_learning(chosen: Choice, found: Learning, within: np.ndarray) -> None:
     )
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _box() -> tuple[float, ...] | None:
     """The box in the URL: variability from, to, confidence from, to."""
     try:
@@ -159,7 +163,7 @@ def _learning_faces(found: Learning, faces: np.ndarray) -> None:
             f"confidence {dynamics.confidence[at]:.2f}",
             f"variability {dynamics.variability[at]:.2f}",
             f"first learned in epoch {first}" if first else "never learned",
-            f"forgotten {dynamics.times_forgotten[at]} times",
+            f"forgotten {_times(dynamics.times_forgotten[at])}",
         ]
         judging.panel(row, rows, notes=notes)
         return
@@ -167,9 +171,8 @@ def _learning_faces(found: Learning, faces: np.ndarray) -> None:
     tiles = []
     for at in faces[page * PAGE : (page + 1) * PAGE]:
         face, label = str(whole.ids[found.rows[at]]), judging.label_of(int(found.rows[at]))
-        title = (
-            f"{face}: {label}, confidence {dynamics.confidence[at]:.2f}, forgotten {dynamics.times_forgotten[at]} times"
-        )
+        forgotten = _times(dynamics.times_forgotten[at])
+        title = f"{face}: {label}, confidence {dynamics.confidence[at]:.2f}, forgotten {forgotten}"
         mark = judging.sign_of(decided.get(int(found.rows[at])))[:1]
         tiles.append(Tile(face, title, label, COLORS[label], mark, float(np.nan_to_num(dynamics.confidence[at]))))
     judging.show_faces(rows[page * PAGE : (page + 1) * PAGE], "learned faces", tiles)

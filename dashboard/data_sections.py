@@ -151,7 +151,7 @@ def duplicates() -> None:
         )
         return
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.markdown(f"**{len(chosen):,} groups**, {sum(len(groups.members[g]) for g in chosen):,} faces")
+        st.markdown(f"**{_groups_of(len(chosen))}**, {sum(len(groups.members[g]) for g in chosen):,} faces")
         page = widgets.choose_page(len(chosen), GROUPS)
     listed = chosen[page * GROUPS : (page + 1) * GROUPS]
     faces = np.concatenate([groups.members[group][:MOST] for group in listed])
@@ -178,10 +178,14 @@ def _leak_sentences(groups: Groups, conflicts: int) -> None:
     ]
     n = int((groups.of >= 0).sum())
     st.markdown(
-        f"{len(groups):,} groups of {n:,} faces; {', '.join(told)}{'; ' if told else ''}**{conflicts:,}** groups with "
-        "conflicting labels.",
+        f"{_groups_of(len(groups))} of {n:,} faces; {', '.join(told)}{'; ' if told else ''}"
+        f"**{_groups_of(conflicts)}** with conflicting labels.",
         help="A test face that also stands in train measures memory, not skill. Counted: faces with a copy there.",
     )
+
+
+def _groups_of(count: int) -> str:
+    return f"{count:,} group{'s' if count != 1 else ''}"
 
 
 def _chosen_groups(groups: Groups, conflicting: np.ndarray, shown: str) -> list[int]:

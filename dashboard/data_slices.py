@@ -8,9 +8,14 @@ import streamlit as st
 
 from dashboard import data_charts, judging, state, state_data, widgets
 from fer_core.labels import EMOTIONS
-from fer_core.slices import FEWEST
+from fer_core.slices import FEWEST, Slices
 
 PAGE = 36
+_COLUMNS = {
+    "Accuracy": st.column_config.NumberColumn(format="percent"),
+    "Points to the rest": st.column_config.NumberColumn(format="%+.1f"),
+    "p (Holm)": st.column_config.NumberColumn(format="%.2g"),
+}
 
 
 def slices() -> None:
@@ -48,11 +53,8 @@ def slices() -> None:
         st.altair_chart(
             data_charts.weakest(found.slices[:16], result.accuracy.value), key="weakest", alt="Accuracy by slice"
         )
-        table = pd.DataFrame(found.to_dict()["slices"])
-        table["interval_95"] = [f"{low:.1%} to {high:.1%}" for low, high in table["interval_95"]]
         with st.expander("All slices as a table", icon=":material/table:"):
-            percent = st.column_config.NumberColumn(format="percent")
-            st.dataframe(table, hide_index=True, column_config={"accuracy": percent, "difference": percent})
+            st.dataframe(_table(found), hide_index=True, column_config=_COLUMNS)
     with right:
         name = st.selectbox("Faces of", names, key="slice", bind="query-params", filter_mode="contains")
         each = found.slices[names.index(str(name))]
@@ -61,6 +63,22 @@ def slices() -> None:
         rows = each.rows[said[each.rows].argmax(axis=1) != part.emotions[each.rows]] if wrong_only else each.rows
         st.caption(f"{each.share}; {100 * each.difference:+.1f} points to the rest, p = {each.p:.2g}")
         _slice_faces(split, rows, said)
+
+
+def _table(found: Slices) -> pd.DataFrame:
+    rows = [
+        {
+            "By": each.by,
+            "Slice": each.name,
+            "Faces": each.share.n,
+            "Accuracy": each.share.value,
+            "95% interval": widgets.interval(each.share),
+            "Points to the rest": 100 * each.difference,
+            "p (Holm)": each.p,
+        }
+        for each in found.slices
+    ]
+    return pd.DataFrame(rows)
 
 
 def _slice_faces(split: str, rows: np.ndarray, said: np.ndarray) -> None:

@@ -133,10 +133,8 @@ def look_for(method: str, chosen: tuple[str, str, float]) -> Look:
 
 def choose_face(part: FaceDataset, said: np.ndarray) -> int:
     """A strip of faces, of which the one in the URL is chosen (the first where there is none); its row."""
-    opened = widgets.opened_row(part)
-    if opened is None and state.parameter("face"):
-        st.warning(f"There is no face '{state.parameter('face')}' in this split of {part.name}; the first is shown.")
-    row = opened or 0
+    widgets.warn_of_missing_face(part, "the first is shown")
+    row = widgets.opened_row(part) or 0
     first = row // STRIP * STRIP
     back, strip, on = st.columns([0.04, 0.92, 0.04], gap="xxsmall", vertical_alignment="center")
     with strip:
@@ -161,17 +159,15 @@ def choose_face(part: FaceDataset, said: np.ndarray) -> int:
 # -- maps ------------------------------------------------------------------------------------------
 
 
-def is_dark() -> bool:
-    return st.context.theme.type == "dark"
-
-
 def show_map(face: np.ndarray, values: np.ndarray, look: Look, unit: str, times: int, scale: float = 0.0) -> None:
     """A map over its face, and below it what the colours mean."""
     shown = part_of(values, look.sign)
     scale = scale or scale_of(shown)
     width = times * face.shape[1]
     st.image(overlay(face, shown, look, scale, times), width=width, output_format="PNG")
-    st.image(color_bar(look, scale, unit, width, DARK_INK if is_dark() else INK), width=width, output_format="PNG")
+    st.image(
+        color_bar(look, scale, unit, width, DARK_INK if charts.is_dark() else INK), width=width, output_format="PNG"
+    )
 
 
 def explain_nothing(result: Attribution, look: Look) -> str:
@@ -225,7 +221,12 @@ def region_chart(study: RegionStudy) -> charts.Chart:
     limit = float(table["weight"].abs().max()) or 1.0
     regions = list(dict.fromkeys(table["region"]))
     base = alt.Chart(table).encode(
-        x=alt.X("region:N", sort=regions, title=None, axis=alt.Axis(orient="top", labelAngle=0, ticks=False)),
+        x=alt.X(
+            "region:N",
+            sort=regions,
+            title=None,
+            axis=alt.Axis(orient="top", labelAngle=0, labelFlush=False, labelExpr=charts.NARROW_LABEL, ticks=False),
+        ),
         y=alt.Y("emotion:N", sort=list(study.emotions), title=None, axis=alt.Axis(ticks=False)),
         tooltip=[
             alt.Tooltip("emotion:N", title="Emotion"),
@@ -240,15 +241,15 @@ def region_chart(study: RegionStudy) -> charts.Chart:
     color = alt.Color(
         "weight:Q",
         scale=alt.Scale(domain=[-limit, 0, limit], range=["#3b4cc0", "#dddcdc", "#b40426"]),
-        legend=alt.Legend(title="Logits", orient="right", gradientLength=180),
+        legend=alt.Legend(title="Logits", orient="bottom", gradientLength=180),
     )
     cells = base.mark_rect(cornerRadius=2).encode(
         color=color, opacity=alt.condition("datum.sure", alt.value(1), alt.value(0.35))
     )
     strong = f"datum.sure && abs(datum.weight) > {0.55 * limit}"
     weak = "#26272f"
-    faint = "#f0f0f0" if is_dark() else weak
-    texts = base.mark_text(fontSize=13).encode(
+    faint = "#f0f0f0" if charts.is_dark() else weak
+    texts = base.mark_text(fontSize=alt.ExprRef("width < 420 ? 10 : 13")).encode(
         text="shown:N",
         color=alt.when(strong)
         .then(alt.value("white"))
@@ -296,7 +297,7 @@ def regions_picture(study: RegionStudy, look: Look) -> Image.Image:
     """Each emotion's mean face with the weights of its regions, side by side."""
     captions = [f"{emotion}, n = {n}" for emotion, n in zip(study.emotions, study.n, strict=True)]
     heading = [f"What each region adds to its emotion: LIME by label of {study.run}:{study.epoch}"]
-    return sheet(study.faces, study.maps(), captions, heading, look, "logits", dark=is_dark())
+    return sheet(study.faces, study.maps(), captions, heading, look, "logits", dark=charts.is_dark())
 
 
 # -- films, pairs, averages ------------------------------------------------------------------------
@@ -318,7 +319,7 @@ def show_film(film: Film, look: Look, truth: int, first: int) -> None:
     left, right = st.columns([0.62, 0.38])
     with left:
         if playing:
-            st.image(state_explain.film_file(film, look, "GIF", is_dark()), output_format="GIF")
+            st.image(state_explain.film_file(film, look, "GIF", charts.is_dark()), output_format="GIF")
         else:
             st.markdown(f"**{film.title}** for {film.targets[i]}, {film.run}, epoch {epoch}")
             face, over = st.columns(2)
@@ -335,7 +336,7 @@ def show_film(film: Film, look: Look, truth: int, first: int) -> None:
     captions = [f"{e}: {EMOTIONS[p.argmax()]}" for e, p in zip(film.epochs, film.probabilities, strict=True)]
     heading = [f"{film.title}, below each the epoch and the predicted emotion"]
     st.image(
-        sheet(faces, film.maps, captions, heading, look, film.unit, times=2, columns=8, dark=is_dark()),
+        sheet(faces, film.maps, captions, heading, look, film.unit, times=2, columns=8, dark=charts.is_dark()),
         output_format="PNG",
     )
 
@@ -414,6 +415,6 @@ def show_averages(
         f"Mean {result.title} of {result.run}:{result.epoch} over the mean face",
         "Each map was divided by the sum of its absolute values, so that every face counts alike.",
     ]
-    page = sheet(result.faces, result.maps, captions, heading, look, "% of the map a pixel", dark=is_dark())
+    page = sheet(result.faces, result.maps, captions, heading, look, "% of the map a pixel", dark=charts.is_dark())
     st.image(page, width="content", output_format="PNG")
     download("This picture as PNG", page, f"{result.run}-{result.epoch}-{method}-averages.png")

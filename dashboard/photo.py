@@ -217,7 +217,7 @@ def _show_face(
             shown = part_of(result.maps[number], look.sign)
             st.image(overlay(crop, shown, look, scale, times), width=48 * times, output_format="PNG")
     if result is not None:
-        ink = DARK_INK if maps.is_dark() else INK
+        ink = DARK_INK if charts.is_dark() else INK
         st.image(color_bar(look, scale, result.unit, 288, ink), width=288, output_format="PNG")
     st.altair_chart(charts.probability_bars(prediction.believed[number]), key="bars")
     st.caption(_what_they_are(chosen, prediction))

@@ -8,7 +8,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from dashboard.charts import _EMOTION_COLOR, Chart, _accent, _ink, _is_dark
+from dashboard.charts import _EMOTION_COLOR, Chart, _accent, _ink, is_dark
 from fer_core.labels import EMOTIONS
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def percentiles(drift: Drift) -> Chart:
     band = base.mark_bar(height=12, opacity=0.15, color=_ink(), cornerRadius=6).encode(
         x=alt.X("low:Q", title=title), x2="high:Q"
     )
-    unusual = alt.value("#E69F00" if _is_dark() else "#D55E00")
+    unusual = alt.value("#E69F00" if is_dark() else "#D55E00")
     points = base.mark_point(size=80, filled=True, opacity=1).encode(
         x=x,
         color=alt.condition("datum.unusual", unusual, alt.value(_accent())),

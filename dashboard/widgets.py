@@ -195,6 +195,12 @@ def opened_row(part: FaceDataset) -> int | None:
     return int(found[0]) if len(found) else None
 
 
+def warn_of_missing_face(part: FaceDataset, then: str) -> None:
+    """Says so where the URL names a face that this split does not have; `then`: what is shown, or to be done."""
+    if (face := state.parameter("face")) and opened_row(part) is None:
+        st.warning(f"There is no face '{face}' in this split of {part.name}; {then}.")
+
+
 def face_panel(chosen: Choice, split: str, row: int, said: np.ndarray, neighbours: Sequence[int] | np.ndarray) -> None:
     """One face large: what it is, what the checkpoint says, how that changed. `neighbours`: rows to step through."""
     part = state.split(split)

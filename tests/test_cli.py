@@ -32,7 +32,7 @@ from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
 from fer_core.models import create_model
 from fer_core.preprocess import Preprocess
-from fer_core.runs import Run, create_run, find_checkpoint, read_tensors, write_tensors
+from fer_core.runs import Run, create_run, find_checkpoint, halved, read_tensors, write_tensors
 from fer_core.soft_labels import read_soft_labels
 from fer_core.training import fit, run_info
 
@@ -515,8 +515,8 @@ def test_a_cascade_at_every_threshold(world: World, call: Callable[..., str], tm
     store_calibration(run, replace(load_calibrations(run)[0], temperature=0.1))  # sure of some faces, not of others
     result = strict_json(call("cascade", "tiny:1", "tiny:2", *arguments, "--tta", "flip", "--json"))
     faces, emotions = official_split(world, "PublicTest")
-    fast = scaled(Predictor.load(run, 1).predict(faces).probabilities, 0.1)
-    accurate = Predictor.load(run, 2).predict(faces, "flip").probabilities
+    fast = scaled(halved(Predictor.load(run, 1).predict(faces).probabilities).astype(np.float32), 0.1)  # as kept
+    accurate = halved(Predictor.load(run, 2).predict(faces, "flip").probabilities).astype(np.float32)
     for row in result:
         unsure = fast.max(axis=1, keepdims=True) <= row["sure"]
         said = np.where(unsure, accurate, fast)

@@ -340,8 +340,8 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
-        (b"", r"^it\.jpg is no picture that can be read; choose a JPEG, PNG or WebP file\.$"),
-        (b"Dear diary, ...", r"^it\.jpg is no picture that can be read; choose a JPEG, PNG or WebP file\.$"),
+        (b"", r"^it\.jpg is no picture that can be read; choose a JPEG, PNG, WebP, GIF, BMP or TIFF\.$"),
+        (b"Dear diary, ...", r"^it\.jpg is no picture that can be read; choose a JPEG, PNG, WebP, GIF, BMP or TIFF\.$"),
         (png_header(100_000, 100_000), r"^it\.jpg has too many pixels to be read safely; make it smaller\.$"),
         (png_header(12_000, 9_000), r"^it\.jpg has 12,000 x 9,000 pixels, and at most 50 million can be read; make it"),
         (saved(quarters(), "JPEG")[:-200], r"^it\.jpg cannot be read \(.*truncated.*\); save it anew"),

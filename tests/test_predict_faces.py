@@ -192,7 +192,7 @@ def test_scans_come_in_order_and_go_on_after_an_error(tmp_path: Path) -> None:
     scans = list(scan_files(sorted(tmp_path.glob("*.png")), detector=Bright()))
     assert [scan.file.name for scan in scans] == [f"{i:02d}.png" for i in range(12)]
     assert [float(scan.boxes[0, 0]) for scan in scans if not scan.error] == [i - 2.0 for i in range(12) if i != 5]
-    assert scans[5].error.endswith("05.png is no picture that can be read; choose a JPEG, PNG or WebP file.")
+    assert scans[5].error.endswith("05.png is no picture that can be read; choose a JPEG, PNG, WebP, GIF, BMP or TIFF.")
     assert [scan.share for scan in scans] == pytest.approx([(i + 1) / 12 for i in range(12)])
 
 
@@ -263,7 +263,7 @@ def test_bad_files_become_lines_on_stderr_and_the_rest_goes_on(call: Callable[..
     assert said.code == 1
     assert [Path(json.loads(line)["file"]).name for line in said.out.splitlines()] == ["c.jpg"]
     lines = [line.replace(f"{tmp_path}/", "") for line in said.err.splitlines()]
-    assert "Error: a.jpg is no picture that can be read; choose a JPEG, PNG or WebP file." in lines
+    assert "Error: a.jpg is no picture that can be read; choose a JPEG, PNG, WebP, GIF, BMP or TIFF." in lines
     assert any(line.startswith("Error: b.mp4 is no video that can be read (") for line in lines)
     assert "Notice: No face was found in d.png." in lines
     assert "Notice: e.gif holds 2 pictures; this is the first." in lines

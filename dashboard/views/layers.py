@@ -106,8 +106,7 @@ with st.container(horizontal=True):
     split = widgets.choose_split()
     part = state.split(split)
     row = choose_face(part)
-if (missing := state.parameter("face")) and widgets.opened_row(part) is None:
-    st.warning(f"There is no face '{missing}' in the {split} split of {part.name}; the first one is shown.")
+widgets.warn_of_missing_face(part, "the first is shown")
 view = st.segmented_control(
     "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params", label_visibility="collapsed"
 )
@@ -289,7 +288,7 @@ def show_emotions() -> None:
         return
     with right:
         weights = state_explain.pixel_weights(chosen, layer.name, split)
-        picture = weights.picture()
+        picture = weights.picture(faces_of(weights.data), charts.is_dark())
         st.image(picture, width=picture.width, output_format="PNG")
         first = ", ".join(EMOTIONS[i] for i in weights.order[:3])
         st.caption(f"{first} activate {weights.layer} most. After figure 8 of the report.")
@@ -334,7 +333,7 @@ def show_epochs() -> None:
             f"What excites channel {film.channel} of {film.layer} at each epoch that {film.run} kept: "
             f"{film.ascent.steps} steps from the same noise, seed {film.ascent.seed}. Click one to choose that epoch."
         )
-        animation = film.gif()
+        animation = film.gif(dark=charts.is_dark())
         st.download_button(
             "The film",
             animation,

@@ -58,6 +58,7 @@ told = f"**{chosen}** on {part.name}{demo}, {split}, n = {len(part):,}. {maps[at
 if shown == face_map.SHOWN[1]:
     told += f" {choices[0]} laid over it: likeness {likeness[0]:.2f}."
 st.markdown(told, help=face_map.PROTOCOL)
+widgets.warn_of_missing_face(part, "choose another")
 wide, side = st.columns([0.66, 0.34], gap="medium") if opened is not None else (st.container(), None)
 with wide:
     scatter(

@@ -83,7 +83,7 @@ if shown == "Sheet":
         maps.sheet_caption(part, each, result.probabilities[i], result.targets[i]) for i, each in enumerate(rows)
     ]
     page = partial(sheet, part.images[rows], result.maps, captions, heading, look, result.unit, beside=True)
-    st.image(page(times=2, dark=maps.is_dark()), width="content", output_format="PNG")
+    st.image(page(times=2, dark=charts.is_dark()), width="content", output_format="PNG")
     maps.download("This sheet as PNG", page(), f"{chosen.run.name}-{chosen.epoch}-{method}.png")
 
 # -- film over epochs ------------------------------------------------------------------------------

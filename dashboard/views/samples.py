@@ -67,8 +67,7 @@ if sort != SORTS[0]:
 # -- show ------------------------------------------------------------------------------------------
 
 opened = widgets.opened_row(part)
-if opened is None and state.parameter("face"):
-    st.warning(f"There is no face '{state.parameter('face')}' in the {split} split of {part.name}; choose another.")
+widgets.warn_of_missing_face(part, "choose another")
 wide, side = st.columns([0.66, 0.34]) if opened is not None else (st.container(), None)
 with wide:
     if not len(rows):

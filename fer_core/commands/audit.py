@@ -82,7 +82,9 @@ def audit_lines(found: Audit) -> list[str]:
         "",
         *duplicate_lines(found, found.exact, "Exact duplicates (all pixels equal)"),
         "",
-        *duplicate_lines(found, found.near, f"Near duplicates (correlation of at least {THRESHOLD}, exact ones too)"),
+        *duplicate_lines(
+            found, found.near, f"Near duplicates (correlation of at least {THRESHOLD}, exact copies of them too)"
+        ),
     ]
 
 

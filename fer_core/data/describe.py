@@ -23,7 +23,8 @@ def describe(dataset: FaceDataset) -> str:
     if summary.recoloured:
         lines.append(f"Converted to gray: {summary.recoloured:,}")
     if summary.skipped:
-        lines.append(f"Rows skipped: {summary.skipped:,}, listed in {summary.skipped_file}")
+        listed = f", listed in {summary.skipped_file}" if summary.skipped_file else ""
+        lines.append(f"Rows skipped: {summary.skipped:,}{listed}")
     lines += [f"Left alone: {note}" for note in summary.left_alone]
     lines += [f"Warning: {warning}" for warning in summary.warnings]
     return "\n".join(lines).rstrip()

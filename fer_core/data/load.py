@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -182,9 +184,9 @@ def _summary(
     unused = [source for number, source in enumerate(found.sources) if number not in about["used"]]
     left_alone = {source.title: f"not read beside {used[0].title.name}; open it by its own path" for source in unused}
     left_alone |= {file: reason for file, reason in found.unfit.items() if file.suffix.lower() in DATA_SUFFIXES}
-    skipped_file = ""
+    skipped_file, unlisted = "", ""
     if about["skipped"]:
-        skipped_file = str(_write_skipped(found, about["skipped"], options.skipped_to or Path("skipped-rows.csv")))
+        skipped_file, unlisted = _list_skipped(_skipped_csv(found, about["skipped"]), options.skipped_to)
     return LoadSummary(
         form=about["form"],
         files=tuple(_relative(source.title, found.root) for source in used),
@@ -193,7 +195,7 @@ def _summary(
         recoloured=about["recoloured"],
         skipped=len(about["skipped"]),
         skipped_file=skipped_file,
-        warnings=(*about["warnings"], *([problem] if problem else [])),
+        warnings=(*about["warnings"], *filter(None, (problem, unlisted))),
         from_cache=from_cache,
         seconds=time.perf_counter() - started,
     )
@@ -204,15 +206,32 @@ def _relative(title: Path, root: Path) -> str:
     return title.relative_to(root).as_posix() if title != root else f"{root.resolve().name} (image files)"
 
 
-def _write_skipped(found: Found, skipped: list[tuple[int, int, int, str]], target: Path) -> Path:
-    """The rows left out as a CSV: file, line, reason. Raises DataError where it cannot be written."""
+def _skipped_csv(found: Found, skipped: list[tuple[int, int, int, str]]) -> bytes:
+    """The rows left out: file, line, reason."""
+    stream = io.StringIO()
+    writer = csv.writer(stream)
+    writer.writerow(["file", "line", "reason"])
+    for number, file, line, reason in skipped:
+        source = found.sources[number]
+        writer.writerow([source.files[file], line if source.counts_in else "", reason])
+    return stream.getvalue().encode()
+
+
+def _list_skipped(listed: bytes, asked: Path | None) -> tuple[str, str]:
+    """Writes the list where it was asked for, else beside what is there as skipped-rows.csv, skipped-rows-2.csv, ...
+
+    Returns the file and what kept it from being written, "" each where there is none. Raises DataError where the file
+    asked for cannot be written.
+    """
+    numbers = itertools.count(2)
+    target = asked or Path("skipped-rows.csv")
     try:
-        with target.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["file", "line", "reason"])
-            for number, file, line, reason in skipped:
-                source = found.sources[number]
-                writer.writerow([source.files[file], line if source.counts_in else "", reason])
+        while not asked and target.exists() and target.read_bytes() != listed:
+            target = Path(f"skipped-rows-{next(numbers)}.csv")
+        target.write_bytes(listed)
     except OSError as error:
-        raise DataError(f"{target}, the list of skipped rows, cannot be written ({error.strerror}).") from error
-    return target
+        problem = f"{target}, the list of skipped rows, cannot be written ({error.strerror})."
+        if asked:
+            raise DataError(problem) from error
+        return "", problem
+    return str(target), ""

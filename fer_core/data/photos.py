@@ -47,7 +47,7 @@ def read_photo(picture: Path | str | bytes, name: str = "") -> Photo:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             return _photo(image, name)
     except UnidentifiedImageError:
-        raise DataError(f"{name} is no picture that can be read; choose a JPEG, PNG or WebP file.") from None
+        raise DataError(f"{name} is no picture that can be read; choose a JPEG, PNG, WebP, GIF, BMP or TIFF.") from None
     except Image.DecompressionBombError:
         raise DataError(f"{name} has too many pixels to be read safely; make it smaller.") from None
     except BROKEN as error:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fer_core.errors import CheckpointError, ConfigError
 from fer_core.explain.layers import find_layer, frozen_copy, run_to
-from fer_core.explain.pictures import enlarged, font_of
+from fer_core.explain.pictures import enlarged, font_of, ground
 from fer_core.preprocess import FACE_SIZE, Preprocess
 from fer_core.runs import Checkpoint, Run
 
@@ -246,13 +246,14 @@ class FilterFilm:
     images: np.ndarray
     values: np.ndarray
 
-    def gif(self, times: int = 4, milliseconds: int = 700) -> bytes:
-        """The frames as an animation that repeats, each with its epoch below. Needs at least one frame."""
+    def gif(self, times: int = 4, milliseconds: int = 700, dark: bool = False) -> bytes:
+        """The frames as an animation that repeats, each with its epoch below. `dark`: light on dark. Needs a frame."""
+        paper, ink = (shade[0] for shade in ground(dark))
         frames = []
         for epoch, image in zip(self.epochs, self.images, strict=True):
-            frame = Image.new("L", (FACE_SIZE * times, FACE_SIZE * times + 20), 255)
+            frame = Image.new("L", (FACE_SIZE * times, FACE_SIZE * times + 20), paper)
             frame.paste(enlarged(to_pixels(image), times), (0, 0))
-            ImageDraw.Draw(frame).text((4, FACE_SIZE * times + 3), f"Epoch {epoch}", 0, font_of(12))
+            ImageDraw.Draw(frame).text((4, FACE_SIZE * times + 3), f"Epoch {epoch}", ink, font_of(12))
             frames.append(frame)
         stream = io.BytesIO()
         frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], duration=milliseconds, loop=0)

@@ -142,15 +142,19 @@ def sheet(
     dark      light on dark
     """
     shown, text = part_of(maps, look.sign), font_of(13)
-    scale, (paper, ink) = scale_of(shown), (DARK_PAPER, DARK_INK) if dark else (PAPER, INK)
+    scale, (paper, ink) = scale_of(shown), ground(dark)
     side, gap, line = FACE_SIZE * times, 16, 18
     width = side * (1 + beside)
     height = side + gap + line * max((caption.count("\n") + 1 for caption in captions), default=0)
-    top, rows = gap * 2 + line * len(heading), -(-len(faces) // columns)
-    page = Image.new("RGB", (columns * (width + gap) + gap, top + rows * height + 56), paper)
+    rows, across = -(-len(faces) // columns), columns * (width + gap) + gap
+    lines = [
+        (part, FAINT if i else ink) for i, each in enumerate(heading) for part in wrapped(each, text, across - 2 * gap)
+    ]
+    top = gap * 2 + line * len(lines)
+    page = Image.new("RGB", (across, top + rows * height + 56), paper)
     draw = ImageDraw.Draw(page)
-    for i, each in enumerate(heading):
-        draw.text((gap, gap + i * line), shortened(each, text, page.width - 2 * gap), FAINT if i else ink, text)
+    for i, (each, shade) in enumerate(lines):
+        draw.text((gap, gap + i * line), each, shade, text)
     for i, (face, values, caption) in enumerate(zip(faces, shown, captions, strict=True)):
         left, upper = gap + i % columns * (width + gap), top + i // columns * height
         if beside:
@@ -161,6 +165,11 @@ def sheet(
     bar = color_bar(look, scale, unit, ink=ink)
     page.paste(bar, (gap, page.height - bar.height - 8), bar)
     return page
+
+
+def ground(dark: bool) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The colours of paper and of text on it."""
+    return (DARK_PAPER, DARK_INK) if dark else (PAPER, INK)
 
 
 def png(picture: Image.Image) -> bytes:
@@ -174,6 +183,17 @@ def shortened(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     if font.getlength(text) <= width:
         return text
     return shortened(text.removesuffix("...")[:-1] + "...", font, width)
+
+
+def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """A text's words in lines that fit; a single word that does not is shortened."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(shortened(word, font, width))
+    return lines
 
 
 def number(value: float) -> str:

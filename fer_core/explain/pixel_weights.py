@@ -13,7 +13,7 @@ from fer_core.data import FaceDataset
 from fer_core.explain.features import ACTIVATION, network_input
 from fer_core.explain.layers import find_layer, frozen_copy, run_to
 from fer_core.explain.maximisation import WHOLE_LAYER, Ascent, maximise
-from fer_core.explain.pictures import FAINT, INK, PAPER, colors, enlarged, font_of
+from fer_core.explain.pictures import FAINT, colors, enlarged, font_of, ground, wrapped
 from fer_core.labels import EMOTIONS
 from fer_core.preprocess import FACE_SIZE
 from fer_core.runs import Checkpoint
@@ -52,22 +52,30 @@ class PixelWeights:
         """The emotions with faces, the one that activates the layer most first."""
         return [int(i) for i in np.argsort(-self.activations, kind="stable") if self.counts[i]]
 
-    def picture(self) -> Image.Image:
-        """A column an emotion: mean face, pixel weights on one scale, mean face after gradient ascent."""
+    def picture(self, faces: str = "", dark: bool = False) -> Image.Image:
+        """A column an emotion: mean face, pixel weights on one scale, mean face after gradient ascent.
+
+        faces   what they are called in the heading; by default the data's name
+        dark    light on dark
+        """
+        paper, ink = ground(dark)
         side, there = FACE_SIZE * _FACE, [i for i in range(len(EMOTIONS)) if self.counts[i]]
         scale = float(np.nan_to_num(self.weights).max()) or 1.0
         heading = (
-            f"{self.layer} of {self.checkpoint} on {self.data}, up to {SAMPLE} faces an emotion: activation ± error",
-            f"Mean face; pixel weights (black 0, yellow {scale:.2g} a gray level); mean face after gradient ascent",
+            f"{self.layer} of {self.checkpoint} on {faces or self.data}; up to {SAMPLE} faces an emotion",
+            f"Activation ± error; mean face; pixel weights (black 0, yellow {scale:.2g} a gray level); "
+            "mean face after gradient ascent",
         )
-        top = (len(heading) + 2) * _LINE + _GAP
-        page = Image.new("RGB", (len(EMOTIONS) * (side + _GAP) + _GAP, top + 3 * (side + _GAP)), PAPER)
-        draw, font = ImageDraw.Draw(page), font_of(12)
-        for line, text in enumerate(heading):
+        width, font = len(EMOTIONS) * (side + _GAP) + _GAP, font_of(12)
+        lines = [part for text in heading for part in wrapped(text, font, width - 2 * _GAP)]
+        top = (len(lines) + 2) * _LINE + _GAP
+        page = Image.new("RGB", (width, top + 3 * (side + _GAP)), paper)
+        draw = ImageDraw.Draw(page)
+        for line, text in enumerate(lines):
             draw.text((_GAP, line * _LINE), text, FAINT, font)
         for column, i in enumerate(there):
             x = _GAP + column * (side + _GAP)
-            draw.text((x, top - 2 * _LINE), EMOTIONS[i], INK, font)
+            draw.text((x, top - 2 * _LINE), EMOTIONS[i], ink, font)
             draw.text((x, top - _LINE), f"{self.activations[i]:.3g} ± {self.errors[i]:.1g}", FAINT, font)
             rows = (_gray(self.faces[i]), colors(self.weights[i], scale, ACTIVATION), _gray(self.ascended[i]))
             for row, pixels in enumerate(rows):

@@ -86,7 +86,9 @@ def test_photos_from_upload_to_csv(visit: Any, said: Any, tmp_path: Path) -> Non
     (tmp_path / "us.jpg").write_bytes((PORTRAITS / "two.jpg").read_bytes())
     page.locator("input[type=file]").set_input_files([tmp_path / "us.jpg", broken])
     page.get_by_text("us.jpg: 2 faces.").wait_for()
-    page.get_by_text("broken.jpg is no picture that can be read; choose a JPEG, PNG or WebP file.").wait_for()
+    page.get_by_text(
+        "broken.jpg is no picture that can be read; choose a JPEG, PNG, WebP, GIF, BMP or TIFF."
+    ).wait_for()
     person.wait_query(photo="us.jpg")
     person.settle()
     with page.expect_download() as download:

@@ -254,11 +254,11 @@ def test_slices(open_page: Any, own_runs: Path, own_data: Path, own_faces: FaceD
     right = said(part, 3).argmax(axis=1) == part.emotions
     page = open_page("data", own_runs, own_data, section="Slices", split="Train", checkpoint="own:3", mistakes="false")
     table = page.app.dataframe[0].value
-    assert table["accuracy"].is_monotonic_increasing
-    dark = table[table["by"] == "brightness"].iloc[0]
-    assert dark["n"] in range(28, 36)
+    assert table["Accuracy"].is_monotonic_increasing
+    dark = table[table["By"] == "brightness"].iloc[0]
+    assert dark["Faces"] in range(28, 36)
     # The labels have 18 faces each, fewer than a slice needs, as some of the clusters may.
-    assert not (table["by"] == "label").any()
+    assert not (table["By"] == "label").any()
     assert any(f"accuracy **{right.mean():.1%}**" in text for text in page.texts)
     assert any(f"Of **{len(table)}** slices looked at" in text for text in page.texts)
 

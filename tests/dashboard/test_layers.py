@@ -108,9 +108,7 @@ def test_stepping_through_the_faces(page: Any, validation: FaceDataset) -> None:
 def test_a_face_that_is_not_there(page: Any) -> None:
     shown = page(face="validation-99999")
     (warning,) = shown.says("warning")
-    assert warning == (
-        "There is no face 'validation-99999' in the validation split of fer2013.csv; the first one is shown."
-    )
+    assert warning == ("There is no face 'validation-99999' in this split of fer2013.csv; the first is shown.")
     assert any(text.startswith("validation-00000, true") for text in shown.texts)
 
 

@@ -123,6 +123,11 @@ def test_a_face_and_its_neighbours(shown: Any, validation: FaceDataset, features
     assert map_data(page)["chosen"] == -1
 
 
+def test_a_face_that_is_not_there(shown: Any) -> None:
+    page = shown(face="validation-99999")
+    assert page.says("warning") == ["There is no face 'validation-99999' in this split of fer2013.csv; choose another."]
+
+
 def test_selected_faces(shown: Any, validation: FaceDataset, said: Callable[..., np.ndarray]) -> None:
     rows = np.flatnonzero(np.isin(validation.emotions, [3, 4]))[:15]
     page = shown(selected=f"validation.{packed(rows)}")

@@ -197,7 +197,7 @@ def test_a_face_that_the_filters_left_out_stays_open(
 @pytest.mark.parametrize("face", ["nobody", "train-00000", "<b>x</b>"])
 def test_a_face_that_is_not_there(samples: Any, face: str) -> None:
     (warning,) = samples(face=face).says("warning")
-    assert warning.startswith(f"There is no face '{face}' in the validation split of fer2013.csv")
+    assert warning.startswith(f"There is no face '{face}' in this split of fer2013.csv")
 
 
 def test_wrong_values_in_the_url_are_passed_over(samples: Any, own_runs: Path) -> None:

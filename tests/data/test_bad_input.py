@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fer_core.data import LoadOptions, load_dataset
+from fer_core.data.describe import describe
 from fer_core.errors import DataError
 
 
@@ -227,6 +228,25 @@ def test_a_file_of_bad_rows_only_is_an_error_even_when_skipping(sample: Any) -> 
     path = sample.write("train.csv", "emotion,pixels\n3,1 2\n9,1\n")
     with pytest.raises(DataError, match=r"the first of 2 bad rows is .*line 2: 2 pixel values"):
         load_dataset(path, LoadOptions(skip_bad_rows=True))
+
+
+def test_the_list_of_skipped_rows_overwrites_nothing(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = sample.fer2013_csv()
+    path.write_text(path.read_text() + "9,1,Training\n")
+    monkeypatch.chdir(sample.folder)
+    Path("skipped-rows.csv").write_text("mine")
+    for _ in range(2):  # the same list is not written twice
+        assert load_dataset(path, LoadOptions(skip_bad_rows=True)).summary.skipped_file == "skipped-rows-2.csv"
+    assert Path("skipped-rows.csv").read_text() == "mine"
+    assert "44," in Path("skipped-rows-2.csv").read_text()
+    assert not Path("skipped-rows-3.csv").exists()
+    Path("skipped-rows-2.csv").unlink()
+    Path("skipped-rows-2.csv").mkdir()
+    dataset = load_dataset(path, LoadOptions(skip_bad_rows=True))
+    summary = dataset.summary
+    assert (summary.skipped, summary.skipped_file) == (1, "")
+    assert summary.warnings == ("skipped-rows-2.csv, the list of skipped rows, cannot be written (Is a directory).",)
+    assert "Rows skipped: 1" in describe(dataset).splitlines()
 
 
 def test_list_of_skipped_rows_that_cannot_be_written(sample: Any) -> None:

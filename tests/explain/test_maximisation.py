@@ -14,6 +14,7 @@ from torch import nn
 from fer_core.errors import ConfigError
 from fer_core.explain.layers import run_to
 from fer_core.explain.maximisation import REGULARISERS, WHOLE_LAYER, Ascent, FilterFilm, film, maximise, to_pixels
+from fer_core.explain.pictures import DARK_PAPER
 from fer_core.models import create_model
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint, Run
@@ -207,6 +208,9 @@ def test_a_film_as_an_animation() -> None:
             frame = np.asarray(animation.convert("L"))
             assert frame.shape[1] == 96
             assert (abs(frame[:96].astype(int) - level) <= 1).all()
+            assert frame[-1, -1] == 255
+    with Image.open(io.BytesIO(shot.gif(dark=True))) as animation:
+        assert np.asarray(animation.convert("L"))[-1, -1] == DARK_PAPER[0]
 
 
 def test_gray_levels_are_rounded() -> None:

@@ -24,6 +24,7 @@ from fer_core.explain.pictures import (
     scale_of,
     sheet,
     shortened,
+    wrapped,
 )
 
 
@@ -143,6 +144,19 @@ def test_a_sheet_of_sixteen_holds_every_face_and_map(beside: bool) -> None:
         over = page[top : top + 96, left + width - 96 : left + width]
         np.testing.assert_array_equal(over, np.asarray(overlay(faces[i], maps[i], look, scale_of(maps), 2)))
     assert tuple(page[-1, -1]) == PAPER
+
+
+def test_a_long_heading_goes_on_in_the_next_line() -> None:
+    font = font_of(13)
+    text = "How fast the score changes when a pixel gets lighter, " + "x" * 90
+    lines = wrapped(text, font, 200)
+    assert all(font.getlength(line) <= 200 for line in lines)
+    assert " ".join(lines[:-1]) == "How fast the score changes when a pixel gets lighter,"
+    assert lines[-1].startswith("xxx")
+    assert lines[-1].endswith("...")
+    face = np.zeros((1, 48, 48), np.uint8)
+    short, long = (sheet(face, face * 1.0, ["a"], [each], Look(), "logits", columns=1) for each in ("One", text))
+    assert long.height - short.height == 18 * (len(wrapped(text, font, long.width - 32)) - 1)
 
 
 def test_a_sheet_in_the_dark_and_of_nothing() -> None:

@@ -13,6 +13,7 @@ from fer_core.data import FaceDataset
 from fer_core.errors import ConfigError
 from fer_core.explain import pixel_weights as module
 from fer_core.explain.features import feature_maps
+from fer_core.explain.pictures import DARK_PAPER, PAPER
 from fer_core.explain.pixel_weights import pixel_weights
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint, Run
@@ -100,6 +101,17 @@ def test_the_picture_shows_faces_weights_and_ascent(finished: Run, faces: FaceDa
     brightness, strength = weights.sum(axis=2).ravel().astype(int), result.weights[3].ravel()
     assert brightness[strength.argmax()] == brightness.max()
     assert brightness[strength.argmin()] == brightness.min()
+
+
+def test_the_picture_in_the_dark(finished: Run, faces: FaceDataset) -> None:
+    result = pixel_weights(finished.load_checkpoint(3), "conv1", faces)
+    light, dark = result.picture(), result.picture("Faces (rendered)", dark=True)
+    assert light.getpixel((0, 0)) == PAPER
+    assert dark.getpixel((0, 0)) == DARK_PAPER
+    side = 48 * module._FACE
+    top = light.height - 3 * (side + module._GAP)
+    faces_of_angry = [each.crop((module._GAP, top, module._GAP + side, top + side)) for each in (light, dark)]
+    np.testing.assert_array_equal(*faces_of_angry)  # faces are as they are on either ground
 
 
 def test_an_unknown_layer(finished: Run, faces: FaceDataset) -> None:
