@@ -510,9 +510,21 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        aside.replace(path)
+        _move(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _move(aside: Path, path: Path) -> None:
+    """Moves a file into place. Windows refuses that while another process reads the old one, as the dashboard does for
+    milliseconds: it is waited for."""
+    for pause in (0.01, 0.05, 0.2, 1.0):
+        try:
+            aside.replace(path)
+            return
+        except PermissionError:
+            time.sleep(pause)
+    aside.replace(path)
 
 
 def _unreadable() -> tuple[type[Exception], ...]:

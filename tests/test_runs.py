@@ -324,6 +324,34 @@ def test_the_header_can_be_read_without_the_project(finished: Run) -> None:
     assert (header["model"], header["model_args"], header["epoch"]) == ("EmotionResNet", {"widths": [4, 8]}, 1)
 
 
+@pytest.mark.parametrize("refusals", [2, 99])
+def test_a_file_that_another_process_reads_is_replaced_later(
+    empty: Run, monkeypatch: pytest.MonkeyPatch, refusals: int
+) -> None:
+    """Windows refuses to replace a file while it is read elsewhere."""
+    empty.write_text("note.txt", "old")
+    moves, pauses = [], []
+    real = Path.replace
+
+    def in_use(aside: Path, path: Path) -> Path:
+        moves.append(path)
+        if len(moves) <= refusals:
+            raise PermissionError(13, "The process cannot access the file because it is being used", str(path))
+        return real(aside, path)
+
+    monkeypatch.setattr(Path, "replace", in_use)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    if refusals == 2:
+        empty.write_text("note.txt", "new")
+        assert len(pauses) == 2
+    else:
+        with pytest.raises(PermissionError):
+            empty.write_text("note.txt", "new")
+        assert sum(pauses) < 2
+    assert (empty.path / "note.txt").read_text() == ("new" if refusals == 2 else "old")
+    assert not list(empty.path.glob(".note*"))
+
+
 def test_a_write_that_fails_leaves_the_last_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights.safetensors"
     write_tensors(path, {"a": torch.ones(3)}, {})

@@ -196,7 +196,17 @@ def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path,
         "--runs",
         f"{tmp_path}/my runs",
     ]
-    options = ["--device", "cpu", "--set", "batch_size=2", "--epochs", "1000"]
+    options = [
+        "--device",
+        "cpu",
+        "--set",
+        "batch_size=2",
+        "--epochs",
+        "1000",
+        "--label-order",
+        "csv",
+        "--skip-bad-rows",
+    ]
     # A shell has its background jobs ignore Ctrl-C, and so would this process where the tests are one.
     heeds: dict[str, Any] = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     with subprocess.Popen(
@@ -212,6 +222,7 @@ def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path,
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert f"report-cnn stopped; it is in {run.path}." in output
-    assert f"Go on with: python train.py --resume report-cnn --data {csv} --runs '{tmp_path}/my runs'" in output
+    options_again = f"--data {csv} --runs '{tmp_path}/my runs' --label-order csv --skip-bad-rows"
+    assert f"Go on with: python train.py --resume report-cnn {options_again}\n" in output
     assert run.status().state == "stopped"
     assert run.epochs() == []
