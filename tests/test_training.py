@@ -180,7 +180,7 @@ def test_teachers_are_asked_about_each_face_as_it_is_shown(train: Any, faces: Fa
     """The oracle: their checkpoints, loaded anew, on the very faces of the batch."""
     runs = [train(tiny(seed=seed), f"teacher-{seed}") for seed in (1, 2)]
     learning = {"crop": 3.0, "mixup": 0.5, "cutmix": 0.5, "erase": 0.5, "seed": 3}
-    config = tiny(teachers=" ".join(f"{run.path}:2" for run in runs), soft_weight=0.25, **learning)
+    config = tiny(teachers=" ".join(f"{run.path}:2" for run in runs), soft_weight=0.25, precision="fp32", **learning)
     pupil, alone = (Batches(c, faces.split("train"), CPU).of_epoch(1) for c in (config, tiny(**learning)))
     for batch, labels in zip(pupil, alone, strict=True):
         assert torch.equal(batch.faces, labels.faces)
