@@ -78,7 +78,7 @@ def main(
         return
     if scored := [line for line in run.records() if line["kind"] == "epoch" and line["split"] == "validation"]:
         last, demo = scored[-1], " (rendered)" if faces.is_demo else ""
-        share = Share(round(last["accuracy"] * last["n"]), last["n"])
+        share = Share.of(last["accuracy"], last["n"])
         typer.echo(f"Accuracy after epoch {last['epoch']} on {faces.name}{demo}, validation: {share}.")
     typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")
     typer.echo("Open it with: streamlit run dashboard/Home.py")

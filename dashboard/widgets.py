@@ -266,7 +266,7 @@ def runs_table() -> pd.DataFrame:
     for run in state.runs():
         table = state.validation_metrics(run)
         best = state.best_scores(run)
-        share = Share(round(best["accuracy"] * best["n"]), int(best["n"])) if best is not None else Share(0, 0)
+        share = Share.of(best["accuracy"], best["n"]) if best is not None else Share(0, 0)
         low, high = share.interval
         rows.append(
             {

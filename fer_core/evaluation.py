@@ -25,6 +25,11 @@ class Share:
     hits: int
     n: int
 
+    @classmethod
+    def of(cls, accuracy: float, n: float) -> Share:
+        """The share that a run recorded as an accuracy, 0..1, of n faces."""
+        return cls(round(accuracy * n), int(n))
+
     @property
     def value(self) -> float:
         return self.hits / self.n if self.n else math.nan

@@ -54,6 +54,10 @@ def test_wilson_intervals_as_scipys(hits: int, n: int) -> None:
     assert Share(hits, n).interval == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+def test_a_share_comes_back_from_its_accuracy() -> None:
+    assert all(Share.of(hits / n, float(n)) == Share(hits, n) for n in (1, 7, 336, 3589) for hits in range(n + 1))
+
+
 def test_a_share_of_nothing_claims_nothing() -> None:
     assert math.isnan(Share(0, 0).value)
     assert Share(0, 0).interval == (0.0, 1.0)

@@ -37,7 +37,7 @@ def run_row(run: Run) -> dict[str, Any]:
         scores = run.metrics()
         scores = scores[(scores["split"] == "validation") & (scores["epoch"] == best)]
         for accuracy, n in scores[["accuracy", "n"]].dropna().tail(1).itertuples(index=False):
-            share = Share(round(accuracy * n), int(n))
+            share = Share.of(accuracy, n)
             row |= {"split": "validation", "n": share.n, "accuracy": share.value, "interval_95": share.interval}
     except FerError as error:
         row |= {"state": "damaged", "error": str(error)}
@@ -52,7 +52,7 @@ def run_cells(row: dict[str, Any]) -> dict[str, str]:
         "State": row["state"],
         "Epochs kept": f"{len(epochs)} ({epochs[0]} to {epochs[-1]})" if epochs else "none",
         "Best": str(row["best_epoch"] or "-"),
-        "Accuracy of the best (95 % interval)": str(Share(round(row["accuracy"] * n), n)) if n else "not known",
+        "Accuracy of the best (95 % interval)": str(Share.of(row["accuracy"], n)) if n else "not known",
         "Split": row["split"] or "-",
         "Data": DEMO if row["is_demo"] else row["data"] or "-",
         "Error": row["error"] or "",

@@ -102,7 +102,7 @@ class Findings:
         if ("accuracy", split) not in self.curves or epoch not in self.curves.index:
             return Share(0, 0)
         accuracy, n = (self.curves.loc[epoch, (measure, split)] for measure in ("accuracy", "n"))
-        return Share(0, 0) if pd.isna(accuracy) else Share(round(float(accuracy) * int(n)), int(n))
+        return Share(0, 0) if pd.isna(accuracy) else Share.of(float(accuracy), float(n))
 
     @cached_property
     def mistakes(self) -> np.ndarray:
