@@ -262,6 +262,13 @@ def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
     assert epochs == list(range(1, len(epochs) + 1))
     assert len(epochs) > stopped_at
     box = page.get_by_role("combobox", name="Checkpoint", exact=True)  # what it kept can be chosen at once
-    box.click()
-    box.fill("short:")
-    page.get_by_role("option", name=f"short:{epochs[-1]}", exact=True).wait_for()
+    option = page.get_by_role("option", name=f"short:{epochs[-1]}", exact=True)
+
+    def offered() -> bool:
+        """The page is drawn anew once a training has ended, which closes a list that was opened just before."""
+        box.fill("")
+        box.fill("short:")
+        page.wait_for_timeout(500)
+        return bool(option.is_visible())
+
+    person.wait(offered, "what it kept to be offered")
