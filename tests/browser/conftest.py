@@ -121,6 +121,13 @@ class Visit:
             " && document.querySelector('h1') && !document.querySelector('[data-stale=true]')"
         )
 
+    def download(self, name: str) -> Any:
+        """What a button gives. While a page is being drawn anew, the button that still stands there fails."""
+        self.settle()
+        with self.page.expect_download() as download:
+            self.page.get_by_role("button", name=name).click()
+        return download.value
+
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """The first true value of a condition, asked again and again while the browser goes on."""
         deadline = time.monotonic() + PATIENCE / 1000

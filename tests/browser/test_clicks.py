@@ -120,10 +120,9 @@ def test_filters_stand_in_the_url_and_can_be_cleared(visit: Any, validation: Fac
 
 def test_the_listed_faces_as_csv(visit: Any, validation: FaceDataset, cnn: Any, tmp_path: Path) -> None:
     person = visit()
-    page = person.open("samples", checkpoint="report-cnn:6", outcome="Wrong", sort="Most confident mistakes")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="These faces as CSV").click()
-    download.value.save_as(tmp_path / "faces.csv")
+    person.open("samples", checkpoint="report-cnn:6", outcome="Wrong", sort="Most confident mistakes")
+    download = person.download("These faces as CSV")
+    download.save_as(tmp_path / "faces.csv")
     with (tmp_path / "faces.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     said = cnn(6).astype(np.float32)

@@ -62,10 +62,9 @@ def test_climb_and_download_the_sheet(visit: Any, tmp_path: Path) -> None:
     page.locator("button.tile").nth(7).click()
     person.wait_query(channel="7", climb="on", aim="All channels")
     page.get_by_text("Channel 7: mean response").wait_for()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="The sheet").click()
-    assert download.value.suggested_filename == "report-cnn-50-conv1-excites.png"
-    download.value.save_as(tmp_path / "sheet.png")
+    download = person.download("The sheet")
+    assert download.suggested_filename == "report-cnn-50-conv1-excites.png"
+    download.save_as(tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (5 * 96 + 4 * 2, 5 * 96 + 4 * 2)
         assert np.asarray(sheet.convert("L")).std() > 20
@@ -91,9 +90,8 @@ def test_an_epoch_of_the_film_is_chosen(visit: Any) -> None:
     person.wait_query(checkpoint="report-cnn:20", view="Over epochs")
     person.settle()
     person.wait_choice("Checkpoint", "report-cnn:20")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="The film").click()
-    assert download.value.suggested_filename == "report-cnn-conv1-0.gif"
+    download = person.download("The film")
+    assert download.suggested_filename == "report-cnn-conv1-0.gif"
 
 
 def test_content_is_on_the_first_screen(visit: Any) -> None:

@@ -172,9 +172,8 @@ def test_through_the_epochs(visit: Any) -> None:
     seen = {label()}
     person.wait(lambda: seen.add(label()) or label() == "report-cnn:50", "the last epoch")
     page.get_by_role("button", name="Play").wait_for()  # it has stopped
-    with page.expect_download() as download:
-        page.get_by_role("button", name="PNG").click()
-    assert download.value.suggested_filename == "report-cnn-50-validation-pca.png"
+    download = person.download("PNG")
+    assert download.suggested_filename == "report-cnn-50-validation-pca.png"
 
 
 def test_moving_the_map(visit: Any) -> None:

@@ -69,20 +69,18 @@ def test_the_film_is_played_and_downloaded(visit: Any, tmp_path: Path) -> None:
     moving.wait_for()
     with Image.open(io.BytesIO(page.request.get(moving.evaluate("image => image.src")).body())) as picture:
         assert picture.n_frames == 4  # epochs 1, 6, 20 and 50
-    with page.expect_download() as download:
-        page.get_by_role("button", name="This film as GIF").click()
-    download.value.save_as(tmp_path / "film.gif")
+    download = person.download("This film as GIF")
+    download.save_as(tmp_path / "film.gif")
     with Image.open(tmp_path / "film.gif") as picture:
         assert picture.n_frames == 4
 
 
 def test_the_sheet_is_downloaded(visit: Any, tmp_path: Path) -> None:
     person = visit()
-    page = person.open("saliency", show="Sheet", methods="Saliency", checkpoint="report-cnn:20")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="This sheet as PNG").click()
-    assert download.value.suggested_filename == "report-cnn-20-saliency.png"
-    download.value.save_as(tmp_path / "sheet.png")
+    person.open("saliency", show="Sheet", methods="Saliency", checkpoint="report-cnn:20")
+    download = person.download("This sheet as PNG")
+    assert download.suggested_filename == "report-cnn-20-saliency.png"
+    download.save_as(tmp_path / "sheet.png")
     with Image.open(tmp_path / "sheet.png") as picture:
         assert picture.width == 16 + 4 * (2 * 4 * 48 + 16)
         assert picture.height > 4 * 4 * 48
