@@ -132,11 +132,12 @@ class TinyRetinaFace:
         found = self._candidates(rgb, size)
         heights = (found.boxes[:, 3] - found.boxes[:, 1]) * size / side
         if size > self.shortest and (not len(heights) or heights.max() > self.LARGE):
+            large, others = found.where(heights > self.LARGE), found.where(heights <= self.LARGE)
             again = self._candidates(rgb, self.shortest)
-            large = (again.boxes[:, 3] - again.boxes[:, 1]) * size / side > self.LARGE
-            found = _Candidates(
-                *(np.concatenate([a[heights <= self.LARGE], b[large]]) for a, b in zip(found, again, strict=True))
-            )
+            is_same = _shared(again.boxes, large.boxes) > MAX_SHARED
+            is_large = (again.boxes[:, 3] - again.boxes[:, 1]) * size / side > self.LARGE
+            # The second look knows better how large they are; a face that it does not see is there all the same.
+            found = others.with_(again.where(is_large | is_same.any(axis=1))).with_(large.where(~is_same.any(axis=0)))
         return [
             Face(tuple(box.tolist()), float(score), marks)
             for box, score, marks in zip(*_suppressed(found), strict=True)
@@ -171,6 +172,13 @@ class _Candidates(NamedTuple):
     scores: np.ndarray
     landmarks: np.ndarray
 
+    def where(self, which: Any) -> _Candidates:
+        """Those that a mask, or row numbers, name."""
+        return _Candidates(*(values[which] for values in self))
+
+    def with_(self, others: _Candidates) -> _Candidates:
+        return _Candidates(*map(np.concatenate, zip(self, others, strict=True)))
+
 
 @lru_cache(maxsize=16)
 def _anchors(height: int, width: int) -> np.ndarray:
@@ -186,14 +194,18 @@ def _suppressed(found: _Candidates) -> _Candidates:
     """Each face once: of the boxes that share more than MAX_SHARED of the smaller one, the best. A box within a face's
     box goes too, which the usual intersection over union would leave."""
     boxes, order, kept = found.boxes, np.argsort(-found.scores), list[int]()
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     while len(order):
         best, order = order[0], order[1:]
         kept.append(int(best))
-        low, high = np.maximum(boxes[best, :2], boxes[order, :2]), np.minimum(boxes[best, 2:], boxes[order, 2:])
-        shared = (high - low).clip(0).prod(axis=1)
-        order = order[shared <= MAX_SHARED * np.minimum(areas[best], areas[order])]
-    return _Candidates(*(values[kept] for values in found))
+        order = order[_shared(boxes[order], boxes[best, None])[:, 0] <= MAX_SHARED]
+    return found.where(np.array(kept, int))
+
+
+def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which part of the smaller one of two boxes lies in the other: (N, 4), (M, 4) -> (N, M)."""
+    low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
+    areas, their_areas = ((each[:, 2:] - each[:, :2]).prod(axis=1) for each in (boxes, others))
+    return np.asarray((high - low).clip(0).prod(axis=2) / np.minimum(areas[:, None], their_areas))
 
 
 def _package_weights() -> bytes:

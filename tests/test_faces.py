@@ -8,6 +8,7 @@ import struct
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from fer_core.faces import (
     DETECTORS,
     Face,
     TinyRetinaFace,
+    _Candidates,
     crop_faces,
     crop_square,
     face_square,
@@ -196,6 +198,30 @@ def test_a_face_is_found_at_the_same_place_at_every_size(zoom: float) -> None:
     resized = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
     (face,), (usual,) = find_faces(resized), find_faces(portrait("happy.jpg"))
     np.testing.assert_allclose(np.array(face.box) / zoom, usual.box, atol=0.12 * usual.height)
+
+
+LOOKS = {
+    "the second look misses it": ([10, 10, 290, 290], None, [10, 10, 290, 290]),
+    "the second look finds it smaller": ([10, 10, 290, 290], [20, 20, 256, 256], [20, 20, 256, 256]),
+    "the second look finds it larger": ([10, 10, 290, 290], [0, 0, 400, 400], [0, 0, 400, 400]),
+    "the first look misses it": (None, [0, 0, 700, 700], [0, 0, 700, 700]),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "expected"), LOOKS.values(), ids=LOOKS.keys())
+def test_a_large_face_is_found_by_either_look(
+    monkeypatch: pytest.MonkeyPatch, first: list[int] | None, second: list[int] | None, expected: list[int]
+) -> None:
+    small = [900, 900, 960, 960]
+
+    def seen(_: Any, __: Any, longest: int) -> Any:
+        large = second if longest == 320 else first
+        boxes = np.array([*([large] if large else []), *([small] if first else [])], np.float32).reshape(-1, 4)
+        return _Candidates(boxes, np.full(len(boxes), 0.9, np.float32), np.zeros((len(boxes), 5, 2), np.float32))
+
+    monkeypatch.setattr(TinyRetinaFace, "_candidates", seen)
+    found = TinyRetinaFace().detect(np.zeros((1000, 1000, 3), np.uint8))
+    assert sorted(face.box for face in found) == [tuple(expected)] + ([tuple(small)] if first else [])
 
 
 def test_a_face_that_fills_a_large_photo_is_found_once() -> None:
