@@ -46,8 +46,8 @@ class Augment:
                 faces = _turned(faces, theta)
             else:
                 turned = (torch.rand(len(faces), generator=generator) >= self.sharp).nonzero()[:, 0]
-                rows = turned.to(faces.device)
-                faces = self._shifted(faces, generator).index_copy(0, rows, _turned(faces[rows], theta[turned]))
+                rows, shifted = turned.to(faces.device), self._shifted(faces, generator)
+                faces = shifted.index_copy(0, rows, _turned(faces[rows], theta[turned])) if len(rows) else shifted
         elif self.crop or self.flip:
             faces = self._shifted(faces, generator)
         if self.brightness or self.contrast:

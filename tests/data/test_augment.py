@@ -189,3 +189,10 @@ def test_mixing_happens_to_the_share_of_batches_asked_for() -> None:
     kinds = [Mix(mixup=0.3, cutmix=0.2)(faces, targets, generator)[0] is faces for _ in range(400)]
     assert 150 < sum(kinds) < 250
     assert Mix()(faces, targets, generator)[0] is faces
+
+
+def test_a_batch_may_have_only_sharp_faces(batch: Tensor) -> None:
+    """As a last batch of few faces has, sooner or later."""
+    few = batch[:2]
+    assert Augment(rotation=12, zoom=0.15, sharp=1.0)(few, seeded()).shape == few.shape
+    assert torch.equal(Augment(rotation=12, sharp=1.0)(few, seeded()), few)
