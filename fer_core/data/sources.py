@@ -20,6 +20,7 @@ from fer_core.errors import DataError
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".pgm", ".tif", ".tiff"})
 DATA_SUFFIXES = frozenset({".csv", ".parquet", ".zip", ".gz", ".tar"})
 _PICTURE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"P5", b"II*\0", b"MM\0*")
+_SHARD = re.compile(r"-\d{5}-of-(\d{5})")
 _ARCHIVE_STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"7z\xbc\xaf", b"\xfd7zXZ", b"Rar!")
 
 
@@ -74,8 +75,9 @@ def _look_through(folder: Path) -> Found:
         if file.suffix.lower() in PICTURE_SUFFIXES:
             pictures.append(file)
         else:
-            tables[file.parent, re.sub(r"-\d{5}-of-\d{5}", "", file.name)].append(file)
+            tables[file.parent, _SHARD.sub("", file.name)].append(file)
     for files in tables.values():
+        _require_all_shards(files)
         try:
             found.sources.append(_open_file(files[0]) if len(files) == 1 else ParquetSource.open(tuple(files)))
         except DataError as error:
@@ -86,6 +88,17 @@ def _look_through(folder: Path) -> Found:
         raise DataError(_nothing_here(found))
     found.sources = sorted(_told_apart(found.sources), key=_rank)
     return found
+
+
+def _require_all_shards(files: list[Path]) -> None:
+    """Raises DataError naming a file that belongs to these and is not there, as after a download that broke off."""
+    names = {file.name for file in files}
+    for file in files:
+        if shard := _SHARD.search(file.name):
+            for number in range(int(shard[1])):
+                name = f"{file.name[: shard.start()]}-{number:05d}-of-{shard[1]}{file.name[shard.end() :]}"
+                if name not in names:
+                    raise DataError(f"{file} is one of {int(shard[1])} files, and {name} is not there; fetch it again.")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

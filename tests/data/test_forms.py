@@ -18,6 +18,7 @@ from PIL import Image
 from fer_core.data import SPLITS, FaceDataset, load_dataset
 from fer_core.data.load import name_of
 from fer_core.data.pictures import decode_all
+from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS
 
 FOLDERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -201,6 +202,14 @@ def test_shards_of_a_hugging_face_folder_take_their_split_from_the_name(sample: 
     )
     assert len(set(dataset.ids)) == 168
     assert load_dataset(sample.folder / "data" / "test-00000-of-00001.parquet").splits.tolist() == [2] * 42
+
+
+def test_a_download_that_broke_off_is_refused(sample: Any) -> None:
+    label = {"label": pa.array(sample.emotions)}
+    for name in ("train-00001-of-00003", "test-00000-of-00001"):
+        sample.parquet(label, f"data/{name}.parquet")
+    with pytest.raises(DataError, match=r"is one of 3 files, and train-00000-of-00003\.parquet is not there"):
+        load_dataset(sample.folder)
 
 
 def write_images(sample: Any, root: str, pattern: str, kind: str = "PNG") -> Path:
