@@ -59,9 +59,9 @@ def learning() -> None:
     if emotions:
         labels = state.faces().emotions[found.rows]
         here &= np.isin(labels, [EMOTIONS.index(name) for name in emotions])
-    within = np.flatnonzero(here)
+    within, unseen = np.flatnonzero(here & ~dynamics.never_seen), int((here & dynamics.never_seen).sum())
     box = _box()
-    _told_learning(chosen, found, within)
+    _told_learning(chosen, found, within, unseen)
     left, right = st.columns([0.5, 0.5], gap="medium")
     with left:
         st.altair_chart(
@@ -81,16 +81,17 @@ def learning() -> None:
         _learning_faces(found, faces)
 
 
-def _told_learning(chosen: Choice, found: Learning, within: np.ndarray) -> None:
+def _told_learning(chosen: Choice, found: Learning, within: np.ndarray, unseen: int) -> None:
     dynamics = found.dynamics
     regions = dynamics.regions[within]
     shares = ", ".join(f"{(regions == name).mean():.0%} {name}" for name in REGIONS) if len(within) else "none"
-    never = int((dynamics.first_learned[within] == 0).sum())
+    never = int(dynamics.never_learned[within].sum())
     forgotten = int((dynamics.times_forgotten[within] > 0).sum())
     demo = " (rendered)" if state.faces().is_demo else ""
     st.markdown(
         f"**{chosen.run.name}** over {dynamics.epochs} epochs on {state.faces().name}{demo}, train, "
-        f"n = {len(within):,}: {shares}; **{never:,}** never learned, **{forgotten:,}** forgotten at least once.",
+        f"n = {len(within):,}: {shares}; **{never:,}** never learned, **{forgotten:,}** forgotten at least once."
+        + (f" Another **{unseen:,}** were shown only mixed with others." if unseen else ""),
         help="As seen in training itself: on augmented faces, with dropout. Learned: the label was the most probable "
         "emotion. Forgotten: right in one epoch, wrong in the next (Toneva et al. 2019)",
     )
@@ -121,7 +122,7 @@ def _picked() -> None:
     else:
         return
     state.set_parameter("box", "~".join(f"{edge:.4f}" for edge in edges))
-    state.forget("region")
+    state.put("region", None)
     state.set_parameter("face", None)
 
 

@@ -124,6 +124,16 @@ class Dynamics:
         return np.where(self.right.any(axis=0), self.right.argmax(axis=0) + 1, 0)
 
     @cached_property
+    def never_seen(self) -> np.ndarray:
+        """bool (n,): shown only mixed with other faces, in every epoch, so that nothing is known of them."""
+        return np.asarray(np.isnan(self.confidence))
+
+    @cached_property
+    def never_learned(self) -> np.ndarray:
+        """bool (n,): seen, and never with the right answer."""
+        return np.asarray((self.first_learned == 0) & ~self.never_seen)
+
+    @cached_property
     def times_forgotten(self) -> np.ndarray:
         """int (n,): how often a right answer was followed by a wrong one in the next epoch (a forgetting event)."""
         wrong = np.signbit(self.signed) & ~np.isnan(self.signed)

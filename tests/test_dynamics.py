@@ -188,3 +188,11 @@ def test_keys_tell_faces_apart() -> None:
     assert face_keys(other) != face_keys(FACES[:1])
     assert len(set(face_keys(FACES).tolist())) == N
     assert matching_rows(face_keys(FACES[::2]), face_keys(FACES)).tolist() == list(range(0, N, 2))
+
+
+def test_what_was_only_shown_mixed_is_neither_learned_nor_not() -> None:
+    nothing = np.nan
+    signed = np.array([[0.9, -0.4, nothing], [0.8, nothing, nothing]], np.float16)
+    found = Dynamics(np.arange(3, dtype=np.uint64), signed)
+    assert found.never_seen.tolist() == [False, False, True]
+    assert found.never_learned.tolist() == [False, True, False]

@@ -23,12 +23,12 @@ from fer_core.commands.common import (
     load_faces,
 )
 from fer_core.console import print_json, progress, table
-from fer_core.data import FaceDataset, LoadOptions, locate_data
+from fer_core.data import FaceDataset, locate_data
 from fer_core.data.audit import Audit, audit, imbalance
 from fer_core.data.duplicates import THRESHOLD, Groups
 from fer_core.data.votes import Votes, check_votes, find_votes, read_votes
 from fer_core.dynamics import REGIONS, read_dynamics
-from fer_core.errors import DataError
+from fer_core.errors import ConfigError, DataError
 from fer_core.label_errors import FOLDS, LabelErrors, default_config, find_label_errors, out_of_fold
 from fer_core.labels import EMOTIONS, UNLABELLED
 from fer_core.runs import CHECKPOINTS
@@ -42,7 +42,7 @@ def audit_data(
     run: Annotated[
         str | None, typer.Option(metavar="RUN[:EPOCH]", help="Also where this run is weak, and what it learned when.")
     ] = None,
-    split: Annotated[str, typer.Option(help="On which faces RUN is looked at.")] = "validation",
+    split: Annotated[str | None, typer.Option(help="On which faces RUN is looked at; else on validation.")] = None,
     label_errors: Annotated[
         bool, typer.Option("--label-errors", help="Also train a few quick networks to find wrong training labels.")
     ] = False,
@@ -54,8 +54,13 @@ def audit_data(
     as_json: AsJson = False,
 ) -> None:
     """Find what is wrong with a data set: imbalance, blank faces, duplicates, leaks, conflicting and wrong labels."""
+    if split and not run:
+        raise ConfigError("--split is of a run's faces; name it with --run.")
+    if votes and not (run or label_errors):
+        raise ConfigError("--votes judge label errors; look for these with --label-errors, or in a run with --run.")
+    split = split or "validation"
     member = find_members([run], runs)[0] if run else None
-    faces = load_faces(path, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
+    faces = load_faces(path, label_order, skip_bad_rows)
     faces = member.run.split_as_in_training(faces) if member else faces
     with progress("Auditing") as show:
         found = audit(faces, show)
@@ -181,14 +186,16 @@ def add_run(
     dynamics = read_dynamics(member.run.path)
     if dynamics:
         regions = {name: int((dynamics.regions == name).sum()) for name in REGIONS}
-        never, forgotten = int((dynamics.first_learned == 0).sum()), int((dynamics.times_forgotten > 0).sum())
+        never, forgotten = int(dynamics.never_learned.sum()), int((dynamics.times_forgotten > 0).sum())
+        unseen = int(dynamics.never_seen.sum())
         told["dynamics"] = {"epochs": dynamics.epochs, "n": len(dynamics.keys), "regions": regions}
-        told["dynamics"] |= {"never_learned": never, "forgotten_at_least_once": forgotten}
+        told["dynamics"] |= {"never_learned": never, "forgotten_at_least_once": forgotten, "never_seen": unseen}
         lines += [
             "",
             f"Learning of {len(dynamics.keys):,} training faces over {dynamics.epochs} epochs of {member.run.name}: "
             f"{', '.join(f'{n:,} {name}' for name, n in regions.items())}; {never:,} never learned, "
-            f"{forgotten:,} forgotten at least once",
+            f"{forgotten:,} forgotten at least once"
+            + (f"; {unseen:,} never seen but mixed with others" if unseen else ""),
         ]
 
 
