@@ -27,12 +27,16 @@ from fer_core.runs import CHECKPOINTS, Run, create_run, find_run, free_name
 if TYPE_CHECKING:  # torch is imported when the training begins, so that a wrong flag is refused at once
     from fer_core.training import Progress
 
+DEFAULT_RECIPE = "report-resnet"
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def main(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name (see --list) or a TOML file.")] = "report-resnet",
+    recipe: Annotated[
+        str | None, typer.Argument(help=f"A recipe's name (see --list) or a TOML file; else {DEFAULT_RECIPE}.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Faces as CSV, Parquet or folder; else $FER_DATA, data/, demo faces.")
     ] = None,
@@ -64,12 +68,15 @@ def main(
         overrides = parse_settings(settings or []) | given(epochs=epochs, seed=seed, keep_epochs=keep_epochs)
         if resume and name:
             raise ConfigError("--resume goes on under the run's own name; leave out --name.")
+        if resume and recipe:
+            raise ConfigError(f"--resume goes on with the run's own recipe; leave out {recipe}.")
         run = find_run(resume, runs) if resume else None
-        config = run.extended(overrides) if run else load_recipe(recipe, overrides)
+        config = run.extended(overrides) if run else load_recipe(recipe or DEFAULT_RECIPE, overrides)
         faces = open_data(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
-        faces, curation = apply_curation(faces, exclude, relabel)
+        curation = given(exclude=exclude, relabel=relabel) or (run.curation_files if run else {})
+        faces, curated = apply_curation(faces, **curation)
         faces = split_validation(faces, config.validation_fraction, config.seed)
-        run, stopped = train(config, faces, run, runs, name, device, curation)
+        run, stopped = train(config, faces, run, runs, name, device, curation, curated)
     except FerError as error:
         raise SystemExit(f"Error: {error}") from None
     except OSError as error:  # a full disk, a folder that may not be written
@@ -87,12 +94,10 @@ def main(
             data=data,
             runs=None if runs == CHECKPOINTS else runs,
             label_order=None if label_order == "auto" else label_order,
-            exclude=exclude,
-            relabel=relabel,
         )
         options = "".join(f" --{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in where.items())
         options += " --skip-bad-rows" if skip_bad_rows else ""
-        typer.echo(f"Go on with: python train.py --resume {run.name}{options}")
+        typer.echo(f"Go on with: python train.py --resume {shlex.quote(resume or run.name)}{options}")
     if stopped:
         raise SystemExit(130)  # as a shell reports Ctrl-C, so that `train.py ... && next` ends here
 
@@ -117,7 +122,8 @@ def train(
     runs: Path,
     name: str | None,
     device: str,
-    curation: dict[str, Any],
+    curation: dict[str, Path],
+    curated: dict[str, Any],
 ) -> tuple[Run | None, bool]:
     """fit() under a progress bar; Ctrl-C stops after the current step. Returns the run, None in a process that follows
     the leading one under torchrun, and whether Ctrl-C stopped it."""
@@ -127,12 +133,16 @@ def train(
     with team_of_torchrun() as team:
         run = resumed
         if run is None and team.leads:
-            info = run_info(config, faces, device) | ({"curation": curation} if curation else {})
+            info = run_info(config, faces, device) | ({"curation": curated} if curated else {})
             run = create_run(runs, name or free_name(runs, config.recipe), info)
+            for what, file in curation.items():
+                run.write_text(f"{what}.csv", file.read_text(encoding="utf-8-sig"))
         run = Run(Path(team.told(str(run.path) if run else "")))
         if not team.leads:
             fit(config, faces, run, device, resume=resumed is not None, team=team)
             return None, False
+        for note in faces.summary.notes:
+            typer.echo(note, err=True)
         count = len(faces.split("train"))
         typer.echo(f"{run.name}: {faces.name}, {count:,} training faces. Watch it: streamlit run dashboard/Home.py")
         try:

@@ -25,21 +25,26 @@ def start_training(
     config = load_recipe(recipe, {"epochs": epochs, "seed": seed})
     keep = keep_epochs or config.keep_epochs
     parse_keep(keep)
-    name = name.strip() or free_name(runs, config.recipe)
+    # A training that was begun just now has no directory yet.
+    name = name.strip() or free_name(runs, config.recipe, lambda name: is_alive(runs, name))
     if not is_name(name):
         raise ConfigError(NO_NAME.format(name=name))
-    if (runs / name).exists():
+    if (runs / name).exists() or is_alive(runs, name):
         raise ConfigError(f"There is already a run '{name}'; choose another name or resume it.")
     options = ["--data", str(data), "--epochs", str(epochs), "--seed", str(seed), "--keep-epochs", keep, "--name", name]
     log_path(runs, name).unlink(missing_ok=True)
     _start(runs, name, [recipe, *options])
+    _data_path(runs, name).write_text(str(data), encoding="utf-8")
     return name
 
 
 def resume_training(name: str, data: Path | str, runs: Path) -> None:
-    """Go on with a run after its last whole epoch. Raises RunError where it is running or not there."""
+    """Go on with a run after its last whole epoch, on the data on which `start_training` began it; on `data` where it
+    was begun in another way. Raises RunError where it is running or not there."""
     if find_run(name, runs).status().state == "running":
         raise RunError(f"{name} is being trained already.")
+    begun_on = _data_path(runs, name)
+    data = begun_on.read_text(encoding="utf-8") if begun_on.exists() else data
     _start(runs, name, ["--resume", name, "--data", str(data)])
 
 
@@ -52,6 +57,11 @@ def is_alive(runs: Path, name: str) -> bool:
 def log_path(runs: Path, name: str) -> Path:
     """Where a run's process writes what it says: beside the runs, since one that fails early has no directory."""
     return runs / ".logs" / f"{name}.txt"
+
+
+def _data_path(runs: Path, name: str) -> Path:
+    """Where the data of a training is noted; not in its directory, which may be given away."""
+    return log_path(runs, name).with_suffix(".data")
 
 
 def read_log(runs: Path, name: str, lines: int = 30) -> list[str]:

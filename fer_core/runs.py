@@ -3,6 +3,7 @@
     run.json                   config, data fingerprint, versions, hardware
     metrics.jsonl              a line an epoch and split, and a line every few steps; a torn last line is skipped
     epoch-NNN.safetensors      weights of a kept epoch; how to rebuild the model stands in the header
+    exclude.csv, relabel.csv   the faces that were left out and labelled anew before training
     predictions-<split>.npz    probabilities float16 (epochs, N, 7) of the kept epochs
     dynamics.bin               the probability of each training face's label, an epoch a line, see fer_core.dynamics
     calibration.json           temperatures fitted on held-out faces, see fer_core.calibration
@@ -31,7 +32,8 @@ import pandas as pd
 
 from fer_core.config import TrainConfig, make_config
 from fer_core.data import FaceDataset, split_validation
-from fer_core.errors import CheckpointError, ConfigError, FerError, RunError
+from fer_core.data.curation import apply_curation
+from fer_core.errors import CheckpointError, ConfigError, DataError, FerError, RunError
 from fer_core.labels import EMOTIONS
 from fer_core.preprocess import Preprocess
 
@@ -126,9 +128,25 @@ class Run:
 
     def split_as_in_training(self, dataset: FaceDataset) -> FaceDataset:
         """The data with the validation faces that the run held out, where it was trained on these very faces. Other
-        data keeps the splits that it has: faces drawn from it might be among those that the run learned from."""
-        split = split_validation(dataset, self.config.validation_fraction, self.config.seed)
-        return split if self.began_with(split) else dataset
+        data keeps the splits that it has: faces drawn from it might be among those that the run learned from. Data with
+        validation faces of its own keeps those that the run left out or labelled anew: all runs are scored on them."""
+        trained_on = self._as_trained_on(dataset)
+        keeps_its_own = self.curation_files and len(dataset.split("validation"))
+        return dataset if trained_on is None or keeps_its_own else trained_on
+
+    def _as_trained_on(self, dataset: FaceDataset) -> FaceDataset | None:
+        """The faces, labels and splits that the run was trained and scored on, where `dataset` is that data."""
+        try:
+            curated, _ = apply_curation(dataset, **self.curation_files)
+        except DataError:  # no face of this data was decided on
+            return None
+        split = split_validation(curated, self.config.validation_fraction, self.config.seed)
+        return split if self.began_with(split) else None
+
+    @property
+    def curation_files(self) -> dict[str, Path]:
+        """The CSVs of faces that were left out ("exclude") and labelled anew ("relabel") before training."""
+        return {what: path for what in ("exclude", "relabel") if (path := self.path / f"{what}.csv").exists()}
 
     @property
     def data_fingerprint(self) -> str:
@@ -141,8 +159,8 @@ class Run:
 
     def training_faces(self, dataset: FaceDataset) -> FaceDataset | None:
         """The labelled faces that the run learned from; None where `dataset` is not the data that it was trained on."""
-        split = self.split_as_in_training(dataset)
-        return split.split("train").labelled() if self.began_with(split) else None
+        trained_on = self._as_trained_on(dataset)
+        return None if trained_on is None else trained_on.split("train").labelled()
 
     def write_text(self, name: str, text: str) -> None:
         """A file of the run, in place at once or not at all. Raises OSError."""
@@ -360,10 +378,10 @@ def create_run(root: Path, name: str, info: dict[str, Any]) -> Run:
     return Run(path)
 
 
-def free_name(root: Path, wanted: str) -> str:
-    """`wanted`, or the first of wanted-2, wanted-3, ... that is not taken."""
+def free_name(root: Path, wanted: str, is_taken: Callable[[str], bool] = lambda _: False) -> str:
+    """`wanted`, or the first of wanted-2, wanted-3, ... that is no run yet, nor taken for another reason."""
     names = (wanted if i == 1 else f"{wanted}-{i}" for i in range(1, 10**6))
-    return next(name for name in names if not (root / name).exists())
+    return next(name for name in names if not (root / name).exists() and not is_taken(name))
 
 
 def list_runs(root: Path = CHECKPOINTS) -> list[Run]:
@@ -439,12 +457,16 @@ def restored(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """A safetensors file with a JSON header, in place at once or not at all."""
+    """A safetensors file with a JSON header, in place at once or not at all. Raises RunError where the disk is full."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with _replacing(path) as aside:
         metadata = {"fer_core": json.dumps({"format_version": FORMAT_VERSION, **header})}
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside, metadata)
+        except SafetensorError as error:  # what it makes of an OSError
+            raise RunError(f"{path} cannot be written ({error}); make room on the disk.") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

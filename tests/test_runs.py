@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -191,6 +192,16 @@ def test_a_torn_line_is_skipped(empty: Run, torn: bytes) -> None:
 def test_no_metrics_give_an_empty_table(empty: Run) -> None:
     assert empty.metrics().empty
     assert {"epoch", "split", "accuracy"} <= set(empty.metrics().columns)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(RunError, match=r"state\.safetensors cannot be written \(I/O error.*make room"):
+        write_tensors(tmp_path / "state.safetensors", {}, {})
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- checkpoints ------------------------------------------------------------------------------------------------------

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from fer_core.config import recipe_names
-from fer_core.data import FaceDataset
+from fer_core.data import FaceDataset, LoadOptions, open_data
 from fer_core.data.keys import face_keys, key_text
 from fer_core.runs import Run
 
@@ -151,10 +156,33 @@ def test_faces_that_a_person_decided_on_are_left_out_or_labelled_anew(
     assert run.info["curation"]["exclude"]["n"] == 5
     assert run.info["curation"]["relabel"]["n"] == 3
     assert run.info["curation"]["relabel"]["file"] == "anew.csv"
-    assert "mine was begun on other data" in error(call("--resume", "mine", "--epochs", "2"))
-    assert call("--resume", "mine", "--epochs", "2", *curated).exit_code == 0
+    assert call("--resume", "mine", "--epochs", "2").exit_code == 0  # it kept both lists
+    assert "mine was begun on other data" in error(call("--resume", "mine", "--epochs", "3", *curated[:2]))
+    whole = open_data(tmp_path / "train.csv", LoadOptions(use_cache=False))
+    learned, held_out = run.training_faces(whole), run.split_as_in_training(whole).split("validation")
+    assert learned is not None
+    assert len(learned) + len(held_out) == 112 - 5
+    assert not set(keys[:5]) & {key_text(key) for key in face_keys(learned.images)}
+    assert len(run.split_as_in_training(whole).split("train")) == len(learned)
+    own_validation = replace(whole, splits=np.where(np.arange(112) < 20, 1, 0).astype(np.int8))
+    assert run.split_as_in_training(own_validation) is own_validation
     drop.write_text("face\n0123456789abcdefg\n")
     assert "drop.csv, line 2" in error(call("--exclude", str(drop)))
+
+
+def test_what_was_assumed_is_told(call: Any, tmp_path: Path, faces: FaceDataset) -> None:
+    known = np.flatnonzero(faces.emotions >= 0)
+    images = []
+    for face in faces.images[known]:
+        Image.fromarray(face).save(stream := io.BytesIO(), "PNG")
+        images.append(stream.getvalue())
+    table = pd.DataFrame({"image": images, "label": faces.emotions[known]})
+    table.to_parquet(tmp_path / "numbers.parquet", index=False)
+    told = call("--epochs", "1", "--data", str(tmp_path / "numbers.parquet"), *SMALL).output
+    assert "Warning: " in told
+    assert "--label-order" in told
+    named = call("--epochs", "1", "--data", str(tmp_path / "numbers.parquet"), "--label-order", "csv", *SMALL).output
+    assert "Warning: " not in named
 
 
 def test_a_run_is_resumed_with_more_epochs_and_nothing_else(call: Any, tmp_path: Path) -> None:
@@ -167,6 +195,11 @@ def test_a_run_is_resumed_with_more_epochs_and_nothing_else(call: Any, tmp_path:
     assert f"mine finished; it is in {run}." in result.output
     assert Run(run).config.epochs == 3
     assert Run(run).metrics()["epoch"].unique().tolist() == [1, 2, 3]
+
+
+def test_a_resumed_run_keeps_name_and_recipe(call: Any) -> None:
+    assert "leave out --name" in error(call("--resume", "mine", "--name", "yours"))
+    assert "leave out fast" in error(call("fast", "--resume", "mine"))
 
 
 def test_resuming_on_other_faces_is_refused(call: Any, tmp_path: Path, csv: Path) -> None:

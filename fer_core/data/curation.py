@@ -5,7 +5,8 @@ is found by its pixels; of several copies one decision changes one. The file is 
 undoing marks the last line as undone.
 
 `--exclude FILE` and `--relabel FILE` of `train.py` take a CSV as `Curation.csv` writes it, or one typed by hand: a
-column `face` (16 hex digits) or `id` or both; `--relabel` also takes `emotion`, an emotion's name.
+column `face` (16 hex digits) or `id` or both; `--relabel` also takes `emotion`, an emotion's name. Where there is a
+column `verdict`, lines of another verdict are passed over, so that both take a file of all decisions.
 """
 
 from __future__ import annotations
@@ -173,23 +174,25 @@ def apply_curation(
     Excluding wins where a face stands in both. Raises DataError, naming the file and the line, for a file that cannot
     be read or whose faces are not in the data set.
     """
+    if exclude is None and relabel is None:
+        return dataset, {}
     keys = face_keys(dataset.images)
     emotions, keep, told = np.array(dataset.emotions), np.ones(len(dataset), bool), dict[str, Any]()
     if relabel is not None:
-        table = _read(relabel, needs_emotion=True)
+        table = _read(relabel, "relabel")
         rows, found = _rows_of(table, dataset, keys, relabel)
         before = emotions.copy()
         emotions[rows] = [emotion_index(table[line]["emotion"]) for line in np.flatnonzero(found)]
         told["relabel"] = {**_about(relabel, table, found), "changed": int((emotions != before).sum())}
     if exclude is not None:
-        table = _read(exclude, needs_emotion=False)
+        table = _read(exclude, "drop")
         rows, found = _rows_of(table, dataset, keys, exclude)
         keep[rows] = False
         told["exclude"] = {
             **_about(exclude, table, found),
             "by_split": {name: int((~keep & (dataset.splits == i)).sum()) for i, name in enumerate(SPLITS)},
         }
-    return (replace(dataset, emotions=emotions).subset(keep) if told else dataset), told
+    return replace(dataset, emotions=emotions).subset(keep), told
 
 
 def _about(path: Path, table: list[dict[str, str]], found: np.ndarray) -> dict[str, Any]:
@@ -197,20 +200,22 @@ def _about(path: Path, table: list[dict[str, str]], found: np.ndarray) -> dict[s
     return {"file": path.name, "sha256": digest, "n": int(found.sum()), "not_found": len(table) - int(found.sum())}
 
 
-def _read(path: Path, needs_emotion: bool) -> list[dict[str, str]]:
-    """The lines of a CSV, with face and id ("" where it has no such column)."""
+def _read(path: Path, verdict: Verdict) -> list[dict[str, str]]:
+    """The lines of a CSV that are of a verdict or of none, with face and id ("" where it has no such column)."""
+    needs_emotion = verdict == "relabel"
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            numbered = [(reader.line_num, line) for line in reader if line.get("verdict") in (None, "", verdict)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read ({error}); give a CSV as the Data page exports it.") from error
-    columns = set(lines[0]) if lines else set()
+    columns = set(reader.fieldnames or ()) if numbered else set()
     if not columns & {"face", "id"} or (needs_emotion and "emotion" not in columns):
         wanted = "a column 'face' or 'id'" + (" and a column 'emotion'" if needs_emotion else "")
         raise DataError(f"{path} has no line below a header with {wanted}; the Data page exports such a file.")
-    table = [{name: (line.get(name) or "").strip() for name in ("face", "id", "emotion")} for line in lines]
+    table = [{name: (line.get(name) or "").strip() for name in ("face", "id", "emotion")} for _, line in numbered]
     seen: dict[tuple[str, str], int] = {}
-    for number, line in enumerate(table, start=2):
+    for (number, _), line in zip(numbered, table, strict=True):
         if not _is_key(line["face"]) or not line["face"] + line["id"]:
             raise DataError(
                 f"{path}, line {number}: '{line['face']}' is no face's key (16 hex digits); export it again."

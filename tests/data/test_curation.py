@@ -124,6 +124,18 @@ def test_a_list_typed_by_hand(faces: FaceDataset, tmp_path: Path) -> None:
     assert told["relabel"] == {**told["relabel"], "n": 2, "not_found": 1, "file": "mine.csv"}
 
 
+def test_of_all_decisions_each_option_takes_its_own(faces: FaceDataset, curation: Curation, tmp_path: Path) -> None:
+    curation.mark(faces, 3, "drop")
+    curation.mark(faces, 5, "relabel", "Sad")
+    curation.mark(faces, 6, "keep")
+    path = tmp_path / "decisions.csv"
+    path.write_text(curation.csv())
+    curated, told = apply_curation(faces, path, path)
+    assert set(faces.ids) - set(curated.ids) == {"face-003"}
+    assert (told["exclude"]["n"], told["relabel"]["n"]) == (1, 1)
+    assert curated.emotions[curated.ids == "face-005"].tolist() == [EMOTIONS.index("Sad")]
+
+
 def test_excluding_wins(faces: FaceDataset, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id\nface-001\n")
     (tmp_path / "b.csv").write_text("id,emotion\nface-001,Happy\n")
@@ -135,6 +147,8 @@ def test_nothing_to_do(faces: FaceDataset) -> None:
 
 
 BAD = {
+    "nothing of this verdict": ("id,emotion,verdict\nface-001,Sad,keep\n", "has no line below a header"),
+    "after empty lines": ("id,emotion\n\n\nface-002,Bored\n", "line 4: 'Bored'"),
     "no such column": ("name\nx\n", "header with a column 'face' or 'id'"),
     "empty": ("", "has no line below a header"),
     "no key": ("face,id,emotion\nxyz,face-001,Sad\n", "line 2: 'xyz' is no face's key"),
