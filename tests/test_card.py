@@ -111,9 +111,9 @@ def test_the_code_in_it_runs(found: Findings, finished: Run, monkeypatch: Any) -
 
 def test_curation_is_named(found: Findings) -> None:
     run = Run(found.run.path)
-    vars(run)["info"] = {**found.run.info, "curation": {"file": "clean.csv", "excluded": 1234}}
+    vars(run)["info"] = {**found.run.info, "curation": {"exclude": {"file": "clean.csv", "sha256": "01ab", "n": 1234}}}
     text = card_of(found, run)
-    assert "Cleaned before training:\n\n- file: clean.csv\n- excluded: 1,234\n" in text
+    assert "Cleaned before training:\n\n- 1,234 faces left out (clean.csv, SHA-256 01ab...)\n" in text
     assert "Cleaned before training" not in card_of(found)
 
 

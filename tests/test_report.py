@@ -607,12 +607,16 @@ def test_paths_of_this_machine_are_not_told(tmp_path: Path) -> None:
 
 
 def test_curation_in_words(found: Findings, commands: Commands) -> None:
-    curation = {"file": "cleaning.csv", "excluded": 1234, "relabelled": ["a", "b"]}
-    assert curation_lines(curation) == ["file: cleaning.csv", "excluded: 1,234", "relabelled: 2"]
+    about = {"file": "my drops.csv", "sha256": "0123456789abcdef", "n": 1234, "not_found": 2}
+    curation = {"exclude": {**about, "by_split": {"train": 1234}}, "relabel": {**about, "n": 5, "changed": 4}}
+    left_out, anew = curation_lines(curation)
+    assert left_out == "1,234 faces left out (my drops.csv, SHA-256 0123456789abcdef...)"
+    assert anew.startswith("5 faces labelled anew (")
     assert curation_lines(None) == []
     run = Run(found.run.path)
     vars(run)["info"] = {**found.run.info, "curation": curation}
-    assert "excluded: 1,234" in render(replace(found, run=run, parts=("data",)), commands)
+    assert left_out in render(replace(found, run=run, parts=("data",)), commands)
+    assert "--exclude 'my drops.csv' --relabel 'my drops.csv'" in Commands(run, 1, "validation", "fer.csv").train()
 
 
 # -- the command -----------------------------------------------------------------------------------

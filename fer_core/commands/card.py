@@ -8,11 +8,19 @@ from typing import Annotated
 
 import typer
 
-from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, TestTime, load_faces
-from fer_core.data import LoadOptions, locate_data
+from fer_core.commands.common import (
+    Data,
+    Order,
+    RunEpoch,
+    RunsFolder,
+    SkipBadRows,
+    TestTime,
+    load_faces,
+)
+from fer_core.data import locate_data
 from fer_core.errors import CheckpointError
 from fer_core.predictions import computed_probabilities
-from fer_core.report.commands import Commands, data_name
+from fer_core.report.commands import Commands, data_name, data_options
 from fer_core.report.target import check_target, write_text
 from fer_core.runs import CHECKPOINTS, find_checkpoint
 
@@ -39,7 +47,7 @@ def write_card(
     epoch = named if epoch is None else epoch
     if epoch is None:
         raise CheckpointError(f"{run.path} holds no checkpoint yet; train it for at least one epoch.")
-    faces = load_faces(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
+    faces = load_faces(data, label_order, skip_bad_rows)
     from fer_core.card import Scored, model_card, recorded_evaluation
     from fer_core.report.collect import collect
 
@@ -53,7 +61,7 @@ def write_card(
         scored = Scored(run, found.checkpoint, found.evaluation, found, averaged)
     else:
         scored, name = Scored(run, run.load_checkpoint(epoch), recorded_evaluation(run, epoch)), "PATH"
-    text = model_card(scored, Commands(run, epoch, SPLIT, name), license_id)
+    text = model_card(scored, Commands(run, epoch, SPLIT, name, data_options(label_order, skip_bad_rows)), license_id)
     if out is None:
         typer.echo(text, nl=False)
     else:

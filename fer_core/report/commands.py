@@ -21,7 +21,7 @@ class Commands:
     """The commands for one checkpoint.
 
     data     the file or folder by its name alone: where it lies on this machine is nobody's business
-    options  of reading it, as typed: "--label-order alphabetical"
+    options  of reading it, as typed: "--label-order alphabetical" (`data_options`)
     """
 
     run: Run
@@ -65,6 +65,8 @@ class Commands:
             parts += [
                 f"--set {shlex.quote(f'model_args.{key}={_toml(value)}')}" for key, value in config.model_args.items()
             ]
+        curation = self.run.info.get("curation", {})
+        parts += [f"--{what} {shlex.quote(file['file'])}" for what, file in curation.items()]
         return " ".join([f"python train.py {shlex.quote(recipe)}", self._data(), *parts])
 
     def _on(self, command: str) -> str:
@@ -83,16 +85,20 @@ def data_name(path: Path | None) -> str:
     return DEMO_PATH if path is None else path.resolve().name
 
 
+def data_options(label_order: str, skip_bad_rows: bool) -> str:
+    """The options of reading faces that are not the usual ones, as typed."""
+    order = [f"--label-order {label_order}"] if label_order != "auto" else []
+    return " ".join([*order, *["--skip-bad-rows"] * skip_bad_rows])
+
+
 def _toml(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def curation_lines(curation: Mapping[str, Any] | None) -> list[str]:
-    """What was taken out of the data or relabelled before training, as the run noted it: a line an entry."""
-    lines = []
-    for key, value in (curation or {}).items():
-        told = (
-            f"{len(value):,}" if isinstance(value, list | dict) else f"{value:,}" if isinstance(value, int) else value
-        )
-        lines.append(f"{str(key).replace('_', ' ')}: {told}")
-    return lines
+    """What was taken out of the data or relabelled before training, as the run noted it: a line a file."""
+    return [
+        f"{file['n']:,} faces {'left out' if what == 'exclude' else 'labelled anew'} "
+        f"({file['file']}, SHA-256 {file['sha256']}...)"
+        for what, file in (curation or {}).items()
+    ]
