@@ -88,6 +88,8 @@ def parse_submission(content: bytes, path: Path, n: int | None = None) -> Submis
         raise DataError(f"{path}, line 1: the columns are '{','.join(columns)}'; they should be {forms}.")
     if n is not None and len(rows) != n:
         raise DataError(f"{path} has {len(rows):,} rows for {n:,} faces; write it again.")
+    if not rows:
+        raise DataError(f"{path} has no row below its header; write it again.")
     labels = {str(label): label for label in range(len(EMOTIONS))}
     for i, row in enumerate(rows):
         *ids, label = row or [""]

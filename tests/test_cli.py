@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import typer
 from PIL import Image
 
-from fer_core.__main__ import main
+from fer_core.__main__ import app, main
 from fer_core.calibration import fit_temperature, halves, load_calibration, load_calibrations, scaled, store_calibration
 from fer_core.config import make_config
 from fer_core.console import progress
@@ -942,3 +943,46 @@ def test_soft_labels_are_the_average_of_what_runs_say_of_the_training_faces(
         np.testing.assert_allclose(read_soft_labels(out, train), said[0], atol=1e-3)
     reason = error_of("soften", "tiny", "drawn", "--data", world.unsplit, *options, "--force")
     assert "average runs that share them" in reason
+
+
+def test_wherever_faces_are_read_their_labels_and_bad_rows_can_be_told() -> None:
+    """What the reader proposes in its warnings and errors, each command that reads takes."""
+
+    def commands(group: Any) -> Iterator[Any]:
+        for command in group.commands.values():
+            yield from commands(command) if hasattr(command, "commands") else [command]
+
+    reading = 0
+    for command in commands(typer.main.get_command(app)):
+        options = {option for parameter in command.params for option in parameter.opts}
+        if "--data" in options:
+            reading += 1
+            assert {"--label-order", "--skip-bad-rows"} <= options, command.name
+    assert reading == 13
+
+
+def test_calibrate_reads_labels_as_told(world: World, call: Callable[..., str], tmp_path: Path) -> None:
+    shutil.copytree(world.runs / "tiny", tmp_path / "tiny")
+    arguments = ["calibrate", "tiny", "--runs", tmp_path, "--data", world.official, "--json"]
+    as_csv = json.loads(call(*arguments))
+    as_sorted = json.loads(call(*arguments, "--label-order", "alphabetical"))
+    assert as_sorted["before"]["nll"] != as_csv["before"]["nll"]
+
+
+REFUSED = {
+    "sure alone": (["predict", "x.png", "--sure", "0.5"], "--sure is of a cascade"),
+    "every alone": (["predict", "x.png", "--every", "3"], "add --faces"),
+    "two forms": (["predict", "x.png", "--csv", "--json"], "choose one"),
+    "split alone": (["audit", "--split", "train"], "name it with --run"),
+    "votes alone": (["audit", "--votes", "v.csv"], "--label-errors"),
+    "no folder": (["submit", "tiny", "--out", "none/x.csv"], "there is no folder none"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "reason"), REFUSED.values(), ids=REFUSED.keys())
+def test_options_that_would_do_nothing_are_refused(
+    error_of: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (48, 48), 90).save("x.png")
+    assert reason in error_of(*arguments)

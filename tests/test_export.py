@@ -38,7 +38,8 @@ def test_many_rows_as_pandas_reads_them(tmp_path: Path) -> None:
 
 
 def test_no_rows(tmp_path: Path) -> None:
-    assert write_submission(tmp_path / "sub.csv", EMOTIONS[:0]).emotions.shape == (0,)
+    with pytest.raises(DataError, match=r"sub\.csv has no row below its header"):
+        write_submission(tmp_path / "sub.csv", EMOTIONS[:0])
 
 
 def test_a_file_is_overwritten_only_when_asked(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from fer_core.commands.common import (
     AsJson,
     Data,
     Device,
+    Order,
     RunEpoch,
     RunsFolder,
+    SkipBadRows,
     TestTime,
     data_title,
     find_members,
@@ -19,7 +21,6 @@ from fer_core.commands.common import (
     members_title,
 )
 from fer_core.console import print_json, table
-from fer_core.data import LoadOptions
 from fer_core.errors import DataError
 from fer_core.runs import CHECKPOINTS
 
@@ -29,6 +30,8 @@ SPLIT = "validation"
 def calibrate_checkpoint(
     checkpoint: RunEpoch,
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     tta: TestTime = "none",
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
@@ -37,7 +40,7 @@ def calibrate_checkpoint(
     """Fit a temperature on half of the validation faces, check it on the other half, and store it in the run."""
     members = find_members([checkpoint], runs)
     (member,) = members
-    faces = labelled_faces(member.run.split_as_in_training(load_faces(data, LoadOptions())), SPLIT)
+    faces = labelled_faces(member.run.split_as_in_training(load_faces(data, label_order, skip_bad_rows)), SPLIT)
     if faces.is_demo and not member.run.info.get("data", {}).get("is_demo"):
         raise DataError(
             f"{member} was trained on real faces, and {faces.name} are rendered: a temperature fitted on these would "

@@ -13,7 +13,9 @@ from fer_core.commands.common import (
     AsJson,
     Data,
     Device,
+    Order,
     RunsFolder,
+    SkipBadRows,
     TestTime,
     data_title,
     find_members,
@@ -21,7 +23,6 @@ from fer_core.commands.common import (
 )
 from fer_core.commands.evaluate import faces_of_all, seen_by, seen_by_any
 from fer_core.console import print_json, table
-from fer_core.data import LoadOptions
 from fer_core.evaluation import Evaluation, Share, evaluate
 from fer_core.runs import CHECKPOINTS
 from fer_core.tta import TITLES
@@ -33,6 +34,8 @@ def score_cascade(
     first: Annotated[str, typer.Argument(metavar="FIRST[:EPOCH]", help=f"Fast; asked about every face. {EPOCH_HELP}")],
     second: Annotated[str, typer.Argument(metavar="SECOND[:EPOCH]", help="Accurate; asked where the first is unsure.")],
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
     tta: TestTime = "none",
     device: Device = "auto",
@@ -42,7 +45,7 @@ def score_cascade(
     """Score two checkpoints in a cascade on labelled faces: the second is asked, over the views of --tta, about those
     to whose emotion the first gives no more than a threshold. In use: predict --run FIRST --cascade SECOND --sure P"""
     members = [find_members([name], runs)[0] for name in (first, second)]
-    dataset = load_faces(data, LoadOptions())
+    dataset = load_faces(data, label_order, skip_bad_rows)
     faces = faces_of_all(members, dataset, split)
     seen = None if split == "train" else seen_by_any(seen_by(members, dataset, faces))
     fast, accurate = (

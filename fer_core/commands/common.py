@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 import typer
 
-from fer_core.cascade import Cascade
+from fer_core.cascade import SURE, Cascade
 from fer_core.console import progress
 from fer_core.data import SPLITS, FaceDataset, LoadOptions, open_data
 from fer_core.data.label_order import LabelOrder
@@ -48,7 +48,10 @@ CascadeTo = Annotated[
     ),
 ]
 Sure = Annotated[
-    float, typer.Option(min=0, max=1, metavar="P", help="With --cascade: above this probability the first is sure.")
+    float | None,
+    typer.Option(
+        min=0, max=1, metavar="P", help=f"With --cascade: above this probability the first is sure; else {SURE}."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
@@ -62,20 +65,24 @@ def load_predictor(checkpoint: str, runs: Path, device: str) -> tuple[Run, Predi
     return run, Predictor.load(run, epoch, str(pick_device(device)))
 
 
-def load_reader(checkpoint: str, cascade: str | None, sure: float, runs: Path, device: str) -> Predictor | Cascade:
-    """What reads faces: the checkpoint, or a cascade of it and another."""
+def load_reader(
+    checkpoint: str, cascade: str | None, sure: float | None, runs: Path, device: str
+) -> Predictor | Cascade:
+    """What reads faces: the checkpoint, or a cascade of it and another. Raises ConfigError for `sure` without one."""
+    if cascade is None and sure is not None:
+        raise ConfigError("--sure is of a cascade; name its second checkpoint with --cascade.")
     _, first = load_predictor(checkpoint, runs, device)
     if cascade is None:
         return first
-    return Cascade(first, load_predictor(cascade, runs, device)[1], sure)
+    return Cascade(first, load_predictor(cascade, runs, device)[1], SURE if sure is None else sure)
 
 
-def load_faces(path: Path | None, options: LoadOptions) -> FaceDataset:
-    """The faces, read under a progress bar; what the reader had to assume goes to stderr."""
+def load_faces(path: Path | None, label_order: LabelOrder, skip_bad_rows: bool) -> FaceDataset:
+    """The faces, read under a progress bar; what the reader had to assume or leave out goes to stderr."""
     with progress("Reading") as show:
-        dataset = open_data(path, options, show)
-    for warning in dataset.summary.warnings:
-        typer.echo(f"Warning: {warning}", err=True)
+        dataset = open_data(path, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows), show)
+    for note in dataset.summary.notes:
+        typer.echo(note, err=True)
     return dataset
 
 

@@ -26,7 +26,7 @@ from fer_core.commands.common import (
     members_title,
 )
 from fer_core.console import print_json, table
-from fer_core.data import FaceDataset, LoadOptions
+from fer_core.data import FaceDataset
 from fer_core.data.leaks import seen_in_training
 from fer_core.errors import DataError
 from fer_core.evaluation import Evaluation, evaluate
@@ -49,7 +49,7 @@ def evaluate_checkpoint(
     """Score a checkpoint on labelled faces: accuracy with its 95 % interval, also without the faces that stand in
     training; by label, F1, loss, confusion matrix. Several checkpoints are scored one by one and as an ensemble."""
     members = find_members(checkpoints, runs)
-    dataset = load_faces(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
+    dataset = load_faces(data, label_order, skip_bad_rows)
     faces = faces_of_all(members, dataset, split)
     seen = [None] * len(members) if split == "train" else seen_by(members, dataset, faces)
     answers = [member.predict(faces, tta, device, fresh) for member in members]

@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from fer_core.commands.common import Data, RunEpoch, RunsFolder, data_title, load_faces
+from fer_core.commands.common import (
+    Data,
+    Order,
+    RunEpoch,
+    RunsFolder,
+    SkipBadRows,
+    data_title,
+    load_faces,
+)
 from fer_core.console import progress
-from fer_core.data import LoadOptions, demo_faces
+from fer_core.data import demo_faces
 from fer_core.runs import CHECKPOINTS, find_checkpoint
 
 CHECKED_FACES = 256
@@ -24,6 +32,8 @@ def write_onnx(
     out: Annotated[Path | None, typer.Option(help="The file to write; else RUN-epoch-NNN.onnx in this folder.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="8-bit integers: faster, the answers move a little.")] = False,
     data: Annotated[Path | None, typer.Option(help="Faces to check on, and for --int8; else demo faces.")] = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     runs: RunsFolder = CHECKPOINTS,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file if it is there.")] = False,
 ) -> None:
@@ -34,7 +44,7 @@ def write_onnx(
     loaded = run.load_checkpoint(epoch)
     path = out or Path(f"{run.name}-epoch-{loaded.epoch:03d}.onnx")
     check_onnx_target(path, overwrite=force)
-    faces = load_faces(data, LoadOptions()) if data else demo_faces()
+    faces = load_faces(data, label_order, skip_bad_rows) if data else demo_faces()
     checked = (faces.split("validation") if len(faces.split("validation")) else faces).images[:CHECKED_FACES]
     training = faces.split("train") if len(faces.split("train")) else faces
     calibration = training.images[:CALIBRATION_FACES] if int8 else None
@@ -51,6 +61,8 @@ def write_onnx(
 def write_tensorboard_log(
     checkpoint: RunEpoch,
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     split: Annotated[str, typer.Option(help="Whose features to show: train, validation or test.")] = "validation",
     out: Annotated[Path | None, typer.Option(help="A new folder; else tensorboard/RUN-epoch-NNN.")] = None,
     no_faces: Annotated[bool, typer.Option("--no-faces", help="Put no face into the log: it may be shared.")] = False,
@@ -63,7 +75,7 @@ def write_tensorboard_log(
     from fer_core.tensorboard_log import check_log_target, write_tensorboard
 
     check_log_target(folder)
-    faces = run.split_as_in_training(load_faces(data, LoadOptions())).split(split)
+    faces = run.split_as_in_training(load_faces(data, label_order, skip_bad_rows)).split(split)
     with progress("Writing") as show:
         log = write_tensorboard(run, epoch, faces, split, folder, not no_faces, show)
     told = "without the faces" if no_faces else "with the faces"

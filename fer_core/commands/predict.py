@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_core.cascade import SURE
 from fer_core.commands.common import (
     DEFAULT_RUN,
     EPOCH_HELP,
@@ -26,6 +25,7 @@ from fer_core.commands.common import (
 )
 from fer_core.commands.predict_faces import predict_found_faces
 from fer_core.console import print_json, table
+from fer_core.errors import ConfigError
 from fer_core.labels import EMOTIONS
 from fer_core.runs import CHECKPOINTS
 
@@ -41,23 +41,29 @@ def predict_pictures(
     checkpoint: Annotated[str, typer.Option("--run", metavar="RUN[:EPOCH]", help=EPOCH_HELP)] = DEFAULT_RUN,
     tta: TestTime = "none",
     cascade: CascadeTo = None,
-    sure: Sure = SURE,
+    sure: Sure = None,
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
     find: Annotated[
         bool, typer.Option("--faces", help="Find faces in photos, folders and videos; prints CSV or JSON lines.")
     ] = False,
-    every: Annotated[int, typer.Option(min=1, metavar="N", help="With --faces, look at every N-th frame only.")] = 1,
+    every: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --faces, look at every N-th frame only.")
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV and nothing else.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which emotion a checkpoint sees in faces that are cropped already, or with --faces in all it finds."""
+    if as_csv and as_json:
+        raise ConfigError("--csv and --json are two forms of the same; choose one.")
     if find:
         from fer_core.scanning import list_files
 
         files = list_files(images)
-        predict_found_faces(files, load_reader(checkpoint, cascade, sure, runs, device), tta, every, as_json)
+        predict_found_faces(files, load_reader(checkpoint, cascade, sure, runs, device), tta, every or 1, as_json)
         return
+    if every is not None:
+        raise ConfigError("--every is of videos; add --faces.")
     faces = read_pictures(images)
     reader = load_reader(checkpoint, cascade, sure, runs, device)
     prediction, calibrated = predict_faces(reader, faces, tta), reader.is_calibrated(tta)

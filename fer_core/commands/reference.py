@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import typer
 
-from fer_core.commands.common import Data, Device, RunEpoch, RunsFolder, data_title, load_faces, load_predictor
+from fer_core.commands.common import (
+    Data,
+    Device,
+    Order,
+    RunEpoch,
+    RunsFolder,
+    SkipBadRows,
+    data_title,
+    load_faces,
+    load_predictor,
+)
 from fer_core.console import progress, table
-from fer_core.data import LoadOptions
 from fer_core.errors import DataError
 from fer_core.runs import CHECKPOINTS
 
 
 def make_run_reference(
-    checkpoint: RunEpoch, data: Data = None, device: Device = "auto", runs: RunsFolder = CHECKPOINTS
+    checkpoint: RunEpoch,
+    data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
+    device: Device = "auto",
+    runs: RunsFolder = CHECKPOINTS,
 ) -> None:
     """Measure the faces that a checkpoint learned from (light, sharpness, pose, its features), so that "Why always
     neutral?" can tell what sets a person's face apart. Only numbers are kept, beside the checkpoint."""
     from fer_core.reference import make_reference, store_reference
 
     run, predictor = load_predictor(checkpoint, runs, device)
-    faces = run.split_as_in_training(load_faces(data, LoadOptions()))
+    faces = run.split_as_in_training(load_faces(data, label_order, skip_bad_rows))
     if faces.is_demo != bool(run.info.get("data", {}).get("is_demo")):
         raise DataError(
             f"{run.name} was not trained on {data_title(faces)}; give --data the faces that it learned from."

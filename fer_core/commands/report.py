@@ -7,11 +7,19 @@ from typing import Annotated
 
 import typer
 
-from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, data_title, load_faces
+from fer_core.commands.common import (
+    Data,
+    Order,
+    RunEpoch,
+    RunsFolder,
+    SkipBadRows,
+    data_title,
+    load_faces,
+)
 from fer_core.console import progress
-from fer_core.data import LoadOptions, locate_data
+from fer_core.data import locate_data
 from fer_core.report import chosen_parts
-from fer_core.report.commands import Commands, data_name
+from fer_core.report.commands import Commands, data_name, data_options
 from fer_core.report.target import check_target, write_text
 from fer_core.report.words import check_language
 from fer_core.runs import CHECKPOINTS, find_checkpoint
@@ -37,15 +45,13 @@ def write_report(
     check_language(lang)
     check_target(out, overwrite=force)
     run, epoch = find_checkpoint(checkpoint, runs)
-    faces = load_faces(data, LoadOptions(label_order=label_order, skip_bad_rows=skip_bad_rows))
+    faces = load_faces(data, label_order, skip_bad_rows)
     from fer_core.report.collect import collect
     from fer_core.report.page import render
 
     with progress("Report") as show:
         found = collect(run, epoch, faces, split, only or (), show)
-    options = " ".join(
-        [*([f"--label-order {label_order}"] if label_order != "auto" else []), *["--skip-bad-rows"] * skip_bad_rows]
-    )
+    options = data_options(label_order, skip_bad_rows)
     commands = Commands(run, found.epoch, split, data_name(locate_data(data)), options)
     write_text(out, render(found, commands, lang, show_faces=not no_faces), overwrite=force)
     typer.echo(f"Wrote {out}: {run.name}, epoch {found.epoch}, on the {split} split of {data_title(found.faces)}")

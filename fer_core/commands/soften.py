@@ -11,7 +11,9 @@ import typer
 from fer_core.commands.common import (
     Data,
     Device,
+    Order,
     RunsFolder,
+    SkipBadRows,
     TestTime,
     checkpoint_title,
     data_title,
@@ -20,7 +22,6 @@ from fer_core.commands.common import (
     load_predictor,
     predict_faces,
 )
-from fer_core.data import LoadOptions
 from fer_core.errors import DataError
 from fer_core.report.target import check_target
 from fer_core.runs import CHECKPOINTS
@@ -31,6 +32,8 @@ def soften_labels(
     checkpoints: Annotated[list[str], typer.Argument(metavar="RUN[:EPOCH]...", help="Averaged with equal weights.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     tta: TestTime = "flip",
     device: Device = "auto",
     runs: RunsFolder = CHECKPOINTS,
@@ -38,7 +41,7 @@ def soften_labels(
 ) -> None:
     """Write what checkpoints say of the training faces; train on it with: train.py --set soft_labels=FILE"""
     check_target(out, force)
-    faces = load_faces(data, LoadOptions())
+    faces = load_faces(data, label_order, skip_bad_rows)
     loaded = [load_predictor(checkpoint, runs, device) for checkpoint in checkpoints]
     splits = [labelled_faces(run.split_as_in_training(faces), "train") for run, _ in loaded]
     for checkpoint, split in zip(checkpoints, splits, strict=True):

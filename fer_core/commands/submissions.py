@@ -9,9 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from fer_core.commands.common import EPOCH_HELP, AsJson, Data, RunsFolder, data_title, load_faces
+from fer_core.commands.common import (
+    EPOCH_HELP,
+    AsJson,
+    Data,
+    Order,
+    RunsFolder,
+    SkipBadRows,
+    data_title,
+    load_faces,
+)
 from fer_core.console import print_json, progress, table
-from fer_core.data import FaceDataset, LoadOptions
+from fer_core.data import FaceDataset
+from fer_core.data.label_order import LabelOrder
 from fer_core.errors import DataError
 from fer_core.evaluation import Share
 from fer_core.export import Submission, check_submission
@@ -38,6 +48,8 @@ def write_all(
     out: Annotated[Path, typer.Option(help="The folder to write to: RUN-epoch-NNN.csv each.")],
     epochs: Annotated[str | None, typer.Option(help="Of each RUN: all, or epochs with commas between.")] = None,
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     split: Annotated[str, typer.Option(help="test; or validation, whose labels are known, to try it out.")] = "test",
     columns: Annotated[str, typer.Option(help="id,emotion; or emotion for the form without ids.")] = "id,emotion",
     runs: RunsFolder = CHECKPOINTS,
@@ -45,7 +57,7 @@ def write_all(
 ) -> None:
     """Write each checkpoint's predictions on the test faces as a CSV for Kaggle, and check it."""
     chosen = find_checkpoints(checkpoints, epochs, runs)
-    faces = load_faces(data, LoadOptions()).split(split)
+    faces = load_faces(data, label_order, skip_bad_rows).split(split)
     if not len(faces):
         raise DataError(f"{faces.name} has no {split} split; give --data a file that has one, such as test.csv.")
     with progress("Predicting") as show:
@@ -57,10 +69,16 @@ def write_all(
 
 
 @app.command("check")
-def check_file(file: File, data: Data = None, split: Split = None) -> None:
+def check_file(
+    file: File,
+    data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
+    split: Split = None,
+) -> None:
     """Say whether a file is a submission that Kaggle takes, and what it scores where labels are known."""
     submission = check_submission(file)
-    faces = submitted_faces(load_faces(data, LoadOptions()), len(submission.emotions), split)
+    faces = submitted_faces(load_faces(data, label_order, skip_bad_rows), len(submission.emotions), split)
     typer.echo(f"{file} is fine: {len(faces):,} rows for {data_title(faces)}, columns {','.join(submission.columns)}")
     typer.echo(table([counts(submission) | score_cells(submission, faces)]))
 
@@ -70,6 +88,8 @@ def compare_files(
     first: File,
     second: File,
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     split: Split = None,
     out: Annotated[Path | None, typer.Option(help="A CSV to write: the rows in which they differ.")] = None,
     force: Force = False,
@@ -80,7 +100,7 @@ def compare_files(
     compared = compare_submissions(*both)
     if out and out.exists() and not force:
         raise DataError(f"{out} is there already; choose another name, or overwrite it with --force.")
-    faces = scored_faces(data, len(compared.first), split)
+    faces = scored_faces(data, label_order, skip_bad_rows, len(compared.first), split)
     if as_json:
         print_json(as_values(both, compared, faces))
     else:
@@ -89,9 +109,11 @@ def compare_files(
         write_differences(out, compared, faces)
 
 
-def scored_faces(data: Path | None, rows: int, split: str | None) -> FaceDataset | None:
+def scored_faces(
+    data: Path | None, label_order: LabelOrder, skip_bad_rows: bool, rows: int, split: str | None
+) -> FaceDataset | None:
     """The faces that the submissions are about; None where none were named and those at hand are others."""
-    dataset = load_faces(data, LoadOptions())
+    dataset = load_faces(data, label_order, skip_bad_rows)
     try:
         return submitted_faces(dataset, rows, split)
     except DataError:

@@ -11,17 +11,19 @@ import typer
 from fer_core.commands.common import (
     Data,
     Device,
+    Order,
     RunEpochs,
     RunsFolder,
+    SkipBadRows,
     TestTime,
     data_title,
     find_members,
     load_faces,
     members_title,
 )
-from fer_core.data import LoadOptions
 from fer_core.errors import DataError
 from fer_core.export import check_target, write_submission
+from fer_core.report.target import check_target as check_file
 from fer_core.runs import CHECKPOINTS
 
 
@@ -29,6 +31,8 @@ def submit_test(
     checkpoints: RunEpochs,
     out: Annotated[Path, typer.Option(help="The CSV to write.")],
     data: Data = None,
+    label_order: Order = "auto",
+    skip_bad_rows: SkipBadRows = False,
     columns: Annotated[str, typer.Option(help="id,emotion; or emotion for the form without ids.")] = "id,emotion",
     tta: TestTime = "none",
     device: Device = "auto",
@@ -37,9 +41,10 @@ def submit_test(
 ) -> None:
     """Write the predictions of a checkpoint, or of an ensemble of several, on the test faces as a CSV for Kaggle."""
     names = tuple(columns.split(","))
+    check_file(out, overwrite=force)
     check_target(out, names, overwrite=force)
     members = find_members(checkpoints, runs)
-    faces = load_faces(data, LoadOptions()).split("test")
+    faces = load_faces(data, label_order, skip_bad_rows).split("test")
     if not len(faces):
         raise DataError(f"{faces.name} has no test split; give --data a file that has one, such as test.csv.")
     said = np.mean([member.predict(faces, tta, device) for member in members], axis=0)

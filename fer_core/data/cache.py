@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -171,11 +171,11 @@ def _read_json(file: Path) -> dict[str, Any]:
 def moved_into_place(file: Path) -> Iterator[IO[bytes]]:
     """A stream to a file aside, which takes the place of `file` when all is written."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    aside = tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, suffix=".tmp", delete=False)  # noqa: SIM115
+    aside = file.with_name(f"{file.stem}-{uuid.uuid4().hex}.tmp")  # `tempfile` would keep it from all other users
     try:
-        with aside:
-            yield aside
-        Path(aside.name).replace(file)
+        with aside.open("xb") as stream:
+            yield stream
+        aside.replace(file)
     except BaseException:
-        Path(aside.name).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise

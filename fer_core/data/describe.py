@@ -22,11 +22,8 @@ def describe(dataset: FaceDataset) -> str:
         lines.append(f"Converted to 48x48: {summary.resized:,}")
     if summary.recoloured:
         lines.append(f"Converted to gray: {summary.recoloured:,}")
-    if summary.skipped:
-        listed = f", listed in {summary.skipped_file}" if summary.skipped_file else ""
-        lines.append(f"Rows skipped: {summary.skipped:,}{listed}")
     lines += [f"Left alone: {note}" for note in summary.left_alone]
-    lines += [f"Warning: {warning}" for warning in summary.warnings]
+    lines += summary.notes
     return "\n".join(lines).rstrip()
 
 

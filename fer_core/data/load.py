@@ -214,7 +214,7 @@ def _skipped_csv(found: Found, skipped: list[tuple[int, int, int, str]]) -> byte
     for number, file, line, reason in skipped:
         source = found.sources[number]
         writer.writerow([source.files[file], line if source.counts_in else "", reason])
-    return stream.getvalue().encode()
+    return stream.getvalue().encode("utf-8", "backslashreplace")  # a file's name may be no UTF-8
 
 
 def _list_skipped(listed: bytes, asked: Path | None) -> tuple[str, str]:

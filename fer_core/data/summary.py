@@ -31,3 +31,10 @@ class LoadSummary:
     warnings: tuple[str, ...] = ()
     from_cache: bool = False
     seconds: float = 0.0
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out and what was assumed, a line each."""
+        listed = f", listed in {self.skipped_file}" if self.skipped_file else ""
+        skipped = [f"Rows skipped: {self.skipped:,}{listed}"] if self.skipped else []
+        return [*skipped, *(f"Warning: {warning}" for warning in self.warnings)]

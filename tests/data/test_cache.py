@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fer_core.data import FaceDataset, LoadOptions, cache, load_dataset
+from fer_core.data.cache import moved_into_place
 from fer_core.data.image_folder import ImageSource
 from fer_core.data.parquet import ParquetSource
 from fer_core.data.pixel_csv import CsvSource
@@ -269,3 +270,13 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     for platform, base in expected.items():
         monkeypatch.setattr(sys, "platform", platform)
         assert cache.cache_dir() == base / "fer_core"
+
+
+def test_what_is_moved_into_place_can_be_read_by_others(tmp_path: Path) -> None:
+    with moved_into_place(tmp_path / "a.npz") as stream:
+        stream.write(b"x")
+    (tmp_path / "b.npz").write_bytes(b"x")
+    assert (tmp_path / "a.npz").stat().st_mode == (tmp_path / "b.npz").stat().st_mode
+    with pytest.raises(ValueError, match="no"), moved_into_place(tmp_path / "a.npz"):
+        raise ValueError("no")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
