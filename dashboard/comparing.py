@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ def show(chosen: Choice) -> None:
         st.info("Upload the submission to compare: a CSV with id,emotion, or emotion alone.", icon=":material/upload:")
         return
     first, second = (side for side in sides if side is not None)
+    if first.name == second.name:
+        first, second = replace(first, name=f"{first.name} (first)"), replace(second, name=f"{second.name} (second)")
     compared = compare_submissions(first.submission, second.submission)
     faces, why = _faces_of(len(compared.first), split, chosen_too=UPLOAD not in names)
     _show_numbers(first, second, compared, faces, split)

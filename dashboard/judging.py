@@ -92,16 +92,18 @@ def _button(label: str, shortcut: str, row: int, rows: np.ndarray, verdict: Verd
 
 
 def _decide(row: int, rows: np.ndarray, verdict: Verdict, emotion: str) -> None:
-    state_data.decide(row, verdict, emotion)
-    after = _beside(row, rows, 1)
-    if after is not None:
-        _open(str(state.faces().ids[after]))
+    with state.refusals():
+        state_data.decide(row, verdict, emotion)
+        after = _beside(row, rows, 1)
+        if after is not None:
+            _open(str(state.faces().ids[after]))
 
 
 def _undo() -> None:
-    mark = state_data.curation().undo()
-    if mark is not None:
-        _open(mark.id)
+    with state.refusals():
+        mark = state_data.curation().undo()
+        if mark is not None:
+            _open(mark.id)
 
 
 def _steps(row: int, rows: np.ndarray) -> None:

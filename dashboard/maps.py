@@ -390,7 +390,7 @@ def show_averages(
             bind="query-params",
         )
         if by == "A confusion":
-            true = st.selectbox("True", EMOTIONS, index=2, key="true", bind="query-params", width=140)
+            true = st.selectbox("True", EMOTIONS, index=2, key="averaged", bind="query-params", width=140)
             taken = st.selectbox("Taken for", EMOTIONS, index=5, key="taken", bind="query-params", width=140)
     if by == "Emotions":
         groups = by_true

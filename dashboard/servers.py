@@ -134,6 +134,7 @@ class TensorBoardServer:
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.url, self.log = "", Path()
+        self.lock = threading.Lock()
         atexit.register(self.close)
 
     def show(self, log: Path, report: Callable[[float], object] | None = None) -> str:
@@ -141,8 +142,10 @@ class TensorBoardServer:
 
         report: called with the share of the time that it may take, 0..1, while it starts.
         """
-        if self.is_alive() and self.log == log:
-            return self.url
+        with self.lock:  # all sessions share it
+            return self.url if self.is_alive() and self.log == log else self._start(log, report)
+
+    def _start(self, log: Path, report: Callable[[float], object] | None) -> str:
         self.close()
         port = _free_port()
         command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log), "--host", "localhost"]

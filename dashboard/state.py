@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.progress import progress
+from fer_core.calibration import FILE as CALIBRATION
 from fer_core.data import FaceDataset, demo_faces, load_dataset, locate_data
 from fer_core.data.leaks import seen_in_training
 from fer_core.errors import DataError, FerError, RunError
@@ -33,6 +36,7 @@ if TYPE_CHECKING:  # torch is imported when a network is first run, so that the 
     from fer_core.inference import Predictor
 
 DEMO = "Demo faces"
+_LOOKED = 5  # seconds between two looks through a folder of faces
 T = TypeVar("T")
 
 
@@ -76,15 +80,16 @@ class _Memory:
     def __init__(self, size: int) -> None:
         self.size, self.values, self.lock = size, OrderedDict[Any, Any](), Lock()
 
-    def get(self, key: Any, make: Callable[[], T]) -> T:
+    def get(self, key: Any, make: Callable[[], T], stamp: Any = None) -> T:
+        """The value of a key, made anew, in the place of the old one, where its stamp is another than before."""
         with self.lock:
-            if key in self.values:
+            before, value = self.values.get(key, (None, None))
+            if key in self.values and before == stamp:
                 self.values.move_to_end(key)
-                value: T = self.values[key]
-                return value
+                return value  # type: ignore[no-any-return]
         value = make()
         with self.lock:
-            self.values[key] = value
+            self.values[key] = stamp, value
             while len(self.values) > self.size:
                 self.values.popitem(last=False)
         return value
@@ -95,12 +100,31 @@ def _memory() -> _Memory:
     return _Memory(200)
 
 
+def _files_stamp(path: Path) -> int:
+    """When a file, or any below a folder, last changed or came or went; a folder is looked through every few seconds:
+    of 35,000 pictures that takes a tenth of one."""
+
+    def look() -> int:
+        files = [Path(here, name) for here, _, names in os.walk(path) for name in names]
+        return hash(tuple((str(file), *_size_and_time(file)) for file in files))
+
+    if not path.is_dir():
+        return _stamp(path)
+    return _memory().get(("files", str(path)), look, int(time.monotonic() // _LOOKED))
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """A file's size and when it last changed, in ns; zeros where it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
 def _stamp(path: Path) -> int:
     """When a file last changed, in ns; 0 where it is not there."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
+    return _size_and_time(path)[1]
 
 
 # -- faces -----------------------------------------------------------------------------------------
@@ -112,8 +136,8 @@ def faces() -> FaceDataset:
     whole, chosen = _as_opened(), choice()
     if chosen is None:
         return whole
-    key = ("as split", str(chosen.run.path), _stamp(chosen.run.path / "run.json"), whole.fingerprint)
-    return _memory().get(key, lambda: chosen.run.split_as_in_training(whole))
+    key = ("as split", str(chosen.run.path), whole.fingerprint)
+    return _memory().get(key, lambda: chosen.run.split_as_in_training(whole), _stamp(chosen.run.path / "run.json"))
 
 
 def _as_opened() -> FaceDataset:
@@ -143,7 +167,7 @@ def _load(path: Path) -> FaceDataset:
         except DataError as error:
             return str(error)  # remembered too: a broken file is not read again on every click
 
-    result = _memory().get(("data", str(path), _stamp(path)), read)
+    result = _memory().get(("data", str(path)), read, _files_stamp(path))
     if isinstance(result, str):
         raise DataError(result)
     return result
@@ -185,7 +209,7 @@ def all_runs() -> list[Run]:
 
 
 def _run(path: Path) -> Run:
-    return _memory().get(("run", str(path), _stamp(path / "run.json")), lambda: Run(path))
+    return _memory().get(("run", str(path)), lambda: Run(path), _stamp(path / "run.json"))
 
 
 def run_problem(run: Run) -> str:
@@ -214,13 +238,13 @@ def best_scores(run: Run) -> pd.Series | None:
         of_best = table[table["epoch"] == best_epoch(run)]
         return of_best.iloc[-1] if len(of_best) else None
 
-    key = ("best scores", str(run.path), _stamp(run.path), _stamp(run.path / "metrics.jsonl"))
-    return _memory().get(key, find)
+    stamp = _stamp(run.path), _stamp(run.path / "metrics.jsonl")
+    return _memory().get(("best scores", str(run.path)), find, stamp)
 
 
 def metrics(run: Run, kind: str = "epoch") -> pd.DataFrame:
-    key = ("metrics", str(run.path), kind, _stamp(run.path / "metrics.jsonl"))
-    return _memory().get(key, lambda: run.metrics(kind))
+    key = ("metrics", str(run.path), kind)
+    return _memory().get(key, lambda: run.metrics(kind), _stamp(run.path / "metrics.jsonl"))
 
 
 def validation_metrics(run: Run) -> pd.DataFrame:
@@ -229,12 +253,12 @@ def validation_metrics(run: Run) -> pd.DataFrame:
 
 
 def kept_epochs(run: Run) -> list[int]:
-    return _memory().get(("epochs", str(run.path), _stamp(run.path)), run.epochs)
+    return _memory().get(("epochs", str(run.path)), run.epochs, _stamp(run.path))
 
 
 def best_epoch(run: Run) -> int | None:
-    key = ("best", str(run.path), _stamp(run.path), _stamp(run.path / "metrics.jsonl"))
-    return _memory().get(key, run.best_epoch)
+    stamp = _stamp(run.path), _stamp(run.path / "metrics.jsonl")
+    return _memory().get(("best", str(run.path)), run.best_epoch, stamp)
 
 
 def choices() -> list[str]:
@@ -249,8 +273,10 @@ def choices() -> list[str]:
 
 
 def choice() -> Choice | None:
-    """The checkpoint chosen in the sidebar; None where there is none at all."""
-    text = st.session_state.get("checkpoint") or next(iter(choices()), None)
+    """The checkpoint chosen in the sidebar, or the first where that is there no more; None where there is none at
+    all."""
+    options, text = choices(), st.session_state.get("checkpoint")
+    text = text if text in options else next(iter(options), None)
     return parse_choice(text) if text else None
 
 
@@ -299,7 +325,8 @@ def history(run: Run, split_name: str, row: int) -> tuple[list[int], np.ndarray]
                 continue  # a damaged checkpoint is named where it is chosen; the others are shown all the same
         return list(said), np.stack(list(said.values())) if said else np.empty((0, 7), np.float32)
 
-    return _memory().get(("history", str(run.path), tuple(epochs), part.fingerprint, row), compute)
+    stamp = [_stamp(run.checkpoint_path(epoch)) for epoch in epochs]
+    return _memory().get(("history", str(run.path), tuple(epochs), part.fingerprint, row), compute, stamp)
 
 
 def predictor(chosen: Choice) -> Predictor:
@@ -307,7 +334,12 @@ def predictor(chosen: Choice) -> Predictor:
     _loaded("torch")
     from fer_core.inference import Predictor
 
-    return _memory().get(("net", *_checkpoint_key(chosen)), lambda: Predictor.load(chosen.run, chosen.epoch))
+    return _memory().get(("net", *predictor_key(chosen)), lambda: Predictor.load(chosen.run, chosen.epoch))
+
+
+def predictor_key(chosen: Choice) -> tuple[Any, ...]:
+    """What changes with what the network says and how sure it is of that."""
+    return *_checkpoint_key(chosen), _stamp(chosen.run.path / CALIBRATION)
 
 
 @st.cache_resource(show_spinner=False)
@@ -407,6 +439,15 @@ def put(key: str, value: Any) -> None:
 
 def forget(key: str) -> None:
     st.session_state.pop(key, None)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Around what a callback does: what is wrong is kept for `widgets.show_refusal`, as no page is drawn yet."""
+    try:
+        yield
+    except (FerError, OSError) as error:
+        put("refused", str(error))
 
 
 def remember_face(face: str) -> None:

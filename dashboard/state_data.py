@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from dashboard import state
 from dashboard.progress import progress
-from dashboard.state import Choice, _checkpoint_key, _loaded, _memory, _stamp
+from dashboard.state import Choice, _checkpoint_key, _loaded, _memory, _size_and_time, _stamp
 from fer_core.data import FaceDataset
 from fer_core.data.audit import Audit
 from fer_core.data.curation import Curation, Mark, Verdict, curation_file, mark_rows
@@ -229,7 +228,3 @@ def decisions() -> dict[int, Mark]:
         return {int(row): mark for row, mark in zip(rows, marks, strict=True) if row >= 0}
 
     return _memory().get(("decisions", str(file), _size_and_time(file), whole.fingerprint), read)
-
-
-def _size_and_time(path: Path) -> tuple[int, int]:
-    return (path.stat().st_size, _stamp(path)) if path.exists() else (0, 0)

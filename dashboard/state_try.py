@@ -19,7 +19,17 @@ import numpy as np
 import streamlit as st
 
 from dashboard.progress import progress
-from dashboard.state import Choice, _checkpoint_key, _loaded, _Memory, _memory, _stamp, model_lock, predictor
+from dashboard.state import (
+    Choice,
+    _checkpoint_key,
+    _loaded,
+    _Memory,
+    _memory,
+    _stamp,
+    model_lock,
+    predictor,
+    predictor_key,
+)
 from fer_core.data.photos import read_photo
 from fer_core.errors import ConfigError, DataError
 from fer_core.photo_reading import FoundFaces, find_in_photo
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
 
 PORTRAITS = ("group", "two", "happy", "surprise", "angry")  # the first one is shown to whoever has no photo here
 _FOLDER = Path(__file__).parent.parent / "fer_core" / "data" / "demo" / "portraits"
-_PHOTOS = 24  # whose faces are remembered in a session, with up to 5 MB a photo
+_PHOTOS = 24  # whose faces are remembered in a session, or as many as there are, with up to 5 MB a photo
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ def portraits() -> list[Source]:
 
 def newcomers(sources: list[Source]) -> list[Source]:
     """Those of a person's photos that were not there when the page was drawn last."""
+    _own().size = 4 * max(_PHOTOS, len(sources))  # each click looks at all of them: none may push out another
     known = st.session_state.get("known photos", set())
     st.session_state["known photos"] = {source.key for source in sources}
     return [source for source in sources if source.key not in known]
@@ -92,7 +103,7 @@ def found(source: Source) -> FoundFaces:
 
 def said(chosen: Choice, faces: FoundFaces) -> Prediction:
     """What a checkpoint says of a photo's faces. Raises CheckpointError."""
-    key = ("said", *_checkpoint_key(chosen), _digest(faces.crops))
+    key = ("said", *predictor_key(chosen), _digest(faces.crops))
     return _own().get(key, lambda: predictor(chosen).predict(faces.crops))
 
 

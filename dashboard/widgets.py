@@ -34,6 +34,13 @@ def errors_shown() -> Iterator[None]:
         st.stop()
 
 
+def show_refusal() -> None:
+    """What `state.refusals` kept, once."""
+    if refused := state.get("refused"):
+        st.error(refused, icon=":material/error:")
+        state.forget("refused")
+
+
 def sidebar() -> None:
     """What holds across pages: the data and the checkpoint."""
     with st.sidebar:
@@ -307,6 +314,8 @@ def responsible_use() -> str:
 def choose_page(items: int, size: int) -> int:
     """Which page of a long list to show, from 0; nothing is drawn where there is only one."""
     pages = -(-items // size)
+    if (state.get("page") or 1) > pages:
+        state.put("page", 1)  # the list has become shorter; the URL is to say so too
     if pages < 2:
         return 0
     page = st.number_input(

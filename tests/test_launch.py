@@ -97,7 +97,7 @@ def test_stop_and_resume(recipe: str, data: Path, runs: Path) -> None:
     assert 2 <= stopped_at < 2000
 
     run.set_config(run.extended({"epochs": stopped_at + 2}))
-    resume_training(name, data, runs)
+    resume_training(name, "where the page looks", runs)  # but it was begun on other faces, and goes on on these
     assert is_alive(runs, name)
     ended(runs, name)
     assert Run(run.path).status().state == "finished", read_log(runs, name)
@@ -137,6 +137,14 @@ def test_names_that_are_taken_or_cannot_be(recipe: str, data: Path, runs: Path) 
         with pytest.raises(ConfigError, match="cannot be a run's name"):
             start_training(recipe, data, runs, epochs=1, seed=0, name=name)
     assert [path.name for path in runs.iterdir()] == ["there"]
+
+
+def test_a_name_is_taken_before_its_directory_is_there(recipe: str, data: Path, runs: Path) -> None:
+    names = [start_training(recipe, data, runs, epochs=1, seed=seed) for seed in (0, 1)]
+    assert names == ["small", "small-2"]
+    with pytest.raises(ConfigError, match="There is already a run 'small'"):
+        start_training(recipe, data, runs, epochs=1, seed=0, name="small")
+    assert [ended(runs, name).config.seed for name in names] == [0, 1]
 
 
 def test_what_train_py_would_refuse_is_refused_before_it_starts(recipe: str, data: Path, runs: Path) -> None:

@@ -93,7 +93,7 @@ part, said = state.split(scored_on), state.predictions(chosen, scored_on)
 rows = np.flatnonzero((part.emotions == true) & (said.argmax(axis=1) == predicted))
 rows = rows[np.argsort(-said[rows, predicted], kind="stable")]
 if len(rows):
-    averages = {"show": "Averages", "by": "A confusion", "true": EMOTIONS[true], "taken": EMOTIONS[predicted]}
+    averages = {"show": "Averages", "by": "A confusion", "averaged": EMOTIONS[true], "taken": EMOTIONS[predicted]}
     st.page_link(
         "views/saliency.py",
         label="What is looked at on these faces, on average",

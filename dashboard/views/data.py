@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import data_doubts, data_learning, data_sections, data_slices, judging
+from dashboard import data_doubts, data_learning, data_sections, data_slices, judging, widgets
 
 SECTIONS = {
     "Overview": data_sections.overview,
@@ -25,4 +25,5 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
         width="content",
     )
     judging.decisions_popover()
+widgets.show_refusal()
 SECTIONS[str(section)]()

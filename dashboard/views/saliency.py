@@ -100,7 +100,11 @@ if shown == "Two checkpoints":
     row = maps.choose_face(part, said)
     with st.container(width=300):
         before = widgets.choose_other(chosen)
-    pair = [state_explain.attribution(each, split, [row], method, target, layer) for each in (before, chosen)]
+    its_layer = layer if layer in state_explain.conv_layers(before) else ""  # its last, where it is another network
+    pair = [
+        state_explain.attribution(each, split, [row], method, target, at)
+        for each, at in ((before, its_layer), (chosen, layer))
+    ]
     maps.show_pair(part, row, pair, look)
     likeness = rank_correlation(np.abs(pair[0].maps[0]), np.abs(pair[1].maps[0]))
     st.caption(f"One scale for both. Rank correlation of the two maps' absolute values: {likeness:.2f}.")

@@ -5,10 +5,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from dashboard import charts, state
+from dashboard import charts, state, widgets
 from fer_core.config import load_recipe, recipe_names, recipe_result
 from fer_core.data.load import DEMO_FACES
-from fer_core.errors import FerError
 from fer_core.evaluation import Share
 from fer_core.launch import is_alive, read_log, resume_training, start_training
 from fer_core.runs import Run, Status
@@ -56,7 +55,8 @@ def watch(name: str) -> None:
                     key=f"stop {name}",
                     icon=":material/stop:",
                     help="After the current step; it can be resumed",
-                    on_click=found[0].request_stop,
+                    on_click=stop,
+                    args=(found[0],),
                 )
             elif status and status.state == "finished":
                 best = state.query(checkpoint=f"{name}:{state.best_epoch(found[0])}")
@@ -109,7 +109,7 @@ def told(progress: dict[str, float]) -> str:
 def begin() -> None:
     """Start what the form says; what is wrong with it stands below the form."""
     recipe = state.get("recipe")
-    try:
+    with state.refusals():
         name = start_training(
             recipe,
             data_of(state.get("train data")),
@@ -118,23 +118,20 @@ def begin() -> None:
             seed=state.get("seed"),
             name=state.get("run name") or "",
         )
-    except FerError as error:
-        state.put("refused", str(error))
-        return
-    state.put("watched", [*state.get("watched", []), name])
-    state.put("runs", [])  # the new curve alone: beside a long run it would be a dot
-    state.put("refused", "")
+        state.put("watched", [*state.get("watched", []), name])
+        state.put("runs", [])  # the new curve alone: beside a long run it would be a dot
 
 
 def resume(run: Run) -> None:
-    try:
-        resume_training(
-            run.name, DEMO_FACES if state.is_demo_run(run) else state.data_path() or DEMO_FACES, state.runs_folder()
-        )
-    except FerError as error:
-        state.put("refused", str(error))
-        return
-    state.put("watched", [*state.get("watched", []), run.name])
+    data = DEMO_FACES if state.is_demo_run(run) else state.data_path() or DEMO_FACES
+    with state.refusals():
+        resume_training(run.name, data, state.runs_folder())
+        state.put("watched", [*state.get("watched", []), run.name])
+
+
+def stop(run: Run) -> None:
+    with state.refusals():
+        run.request_stop()
 
 
 def data_of(text: str) -> Path:
@@ -223,8 +220,7 @@ with st.expander("Start a training", icon=":material/play_arrow:", expanded=not 
     if measured := recipe_result(recipe):
         st.caption(f"Measured: {Share(measured['right'], measured['n'])} on {measured['on']}, in {measured['time']}.")
     st.button("Start", type="primary", icon=":material/play_arrow:", on_click=begin)
-    if state.get("refused"):
-        st.error(state.get("refused"), icon=":material/error:")
+    widgets.show_refusal()
 
 with st.expander("Every epoch as a table", icon=":material/table:"):
     tables = [

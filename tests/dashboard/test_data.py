@@ -190,6 +190,20 @@ def test_known_answers_about_training_labels_are_shown(
 # -- learning --------------------------------------------------------------------------------------
 
 
+def test_a_decision_that_cannot_be_kept_says_why(
+    open_page: Any, demo_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").write_text("")
+    page = open_page("data", demo_runs, section="Label errors", checkpoint="report-resnet:86")
+    page.app.query_params["face"] = galleries(page)[0][0]
+    page.run()
+    monkeypatch.setenv("FER_CURATION", str(tmp_path / "a file" / "c.sqlite"))
+    button(page, "Keep").click()
+    (error,) = page.run().says("error")
+    assert "set FER_CURATION" in error
+    assert page.run().says("error") == []
+
+
 def test_what_was_learned_when(open_page: Any, own_runs: Path, own_data: Path, own_faces: FaceDataset) -> None:
     dynamics = read_dynamics(own_runs / "own")
     assert dynamics is not None

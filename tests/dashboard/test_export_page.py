@@ -214,6 +214,20 @@ def test_an_uploaded_file(
     assert page.tile_ids() == test_faces.ids[np.flatnonzero(two[0] != two[1])][:48].tolist()
 
 
+def test_two_uploads_of_one_name_are_told_apart(
+    export: Callable[..., Any], two: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables: list[Any] = []
+    monkeypatch.setattr("dashboard.comparing.st.download_button", lambda _, make, *__, **___: tables.append(make))
+    page = export(export="Compare two", first="A CSV file of mine", second="A CSV file of mine")
+    for which, emotions in zip(("first", "second"), two, strict=True):
+        upload(page, which, "submission.csv", submission_csv(emotions))
+    table = pd.read_csv(io.StringIO(tables[-1]()))
+    assert list(table.columns) == ["id", "submission.csv (first)", "submission.csv (second)", "true"]
+    rows = np.flatnonzero(two[0] != two[1])
+    assert table["submission.csv (first)"].tolist() == [EMOTIONS[emotion] for emotion in two[0][rows]]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [

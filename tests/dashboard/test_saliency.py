@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,17 @@ import numpy as np
 import pytest
 
 from dashboard.widgets import DEMO_NOTE
+from fer_core.config import TrainConfig
 from fer_core.data import FaceDataset, demo_faces
 from fer_core.explain.attribution import METHODS, attribute
 from fer_core.explain.checks import rank_correlation
 from fer_core.explain.film import make_film
+from fer_core.explain.layers import conv_layers
 from fer_core.explain.regions import study_regions
 from fer_core.explain.trust import examine
 from fer_core.labels import EMOTIONS
-from fer_core.runs import Checkpoint, Run
+from fer_core.runs import Checkpoint, Run, create_run
+from fer_core.training import fit, run_info
 
 SHOWN = ["One face", "Sheet", "Epochs", "Two checkpoints", "Averages", "Regions"]
 
@@ -210,13 +215,28 @@ def test_two_checkpoints_side_by_side(open_saliency: Any, own_runs: Path, part: 
     assert any(f"absolute values: {likeness:.2f}." in text for text in page.texts)
 
 
+def test_another_network_is_asked_at_its_own_last_layer(
+    open_page: Any, runs: Path, own_data: Path, tiny: Callable[..., TrainConfig], own_faces: FaceDataset
+) -> None:
+    config = replace(tiny(), model="EmotionCNN", model_args={}, epochs=1)
+    run = create_run(runs, "cnn", run_info(config, own_faces, "cpu"))
+    fit(config, own_faces, run, "cpu")
+    page = open_page(
+        "saliency", runs, own_data, show="Two checkpoints", methods="Grad-CAM", checkpoint="own:3", before="cnn:1"
+    )
+    assert page.says("error") == []
+    last = list(conv_layers(run.load_checkpoint(1).model))[-1]
+    assert any(text.startswith("**cnn:1**") for text in page.texts)
+    assert any(f"Grad-CAM at {last}" in text for text in page.texts)
+
+
 def test_averages_of_a_confusion_beside_what_was_recognised(
     open_saliency: Any, best: Checkpoint, part: FaceDataset, said: Any
 ) -> None:
     predicted = said(part, best.epoch).argmax(axis=1)
     wrong = next((t, p) for t, p in zip(part.emotions, predicted, strict=True) if t != p)
     true, taken = (EMOTIONS[i] for i in wrong)
-    page = open_saliency(show="Averages", methods="Saliency", by="A confusion", true=true, taken=taken)
+    page = open_saliency(show="Averages", methods="Saliency", by="A confusion", averaged=true, taken=taken)
     assert page.says("info") == []
     assert downloads(page) == ["This picture as PNG"]
 

@@ -69,6 +69,10 @@ def test_the_second_page(samples: Any, validation: FaceDataset) -> None:
     assert page.run().tile_ids() == validation.ids[PAGE:].tolist()
     page.app.button_group(key="outcome").set_value("Right")  # fewer than a page holds: back to the first
     assert len(page.run().tile_ids()) > 0
+    page.app.button_group(key="outcome").set_value("All")
+    page.run()
+    assert page.query.get("page", ["1"]) == ["1"]
+    assert page.tile_ids() == validation.ids[:PAGE].tolist()
 
 
 @pytest.mark.parametrize(

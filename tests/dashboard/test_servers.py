@@ -6,9 +6,11 @@ import json
 import socket
 import struct
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -132,6 +134,20 @@ def test_tensorboard_serves_one_log_after_the_other(tmp_path: Path) -> None:
     finally:
         server.close()
     assert not server.is_alive()
+
+
+def test_two_who_ask_at_once_are_shown_their_own_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = TensorBoardServer()
+
+    def start(log: Path, _: object) -> str:
+        server.url = f"http://{log}"
+        time.sleep(0.1)
+        return server.url
+
+    monkeypatch.setattr(server, "_start", start)
+    with ThreadPoolExecutor() as threads:
+        urls = list(threads.map(server.show, map(Path, ("first", "second"))))
+    assert urls == ["http://first", "http://second"]
 
 
 def test_tensorboard_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from dashboard import state
 from fer_core.data import demo_faces
 from fer_core.errors import RunError
+from fer_core.labels import EMOTIONS
 from fer_core.runs import Run
 
 TITLES = {
@@ -128,6 +131,36 @@ def test_a_checkpoint_removed_meanwhile(open_page: Any, checkpoint_page: str, ru
     assert page.app.selectbox(key="checkpoint").value == f"other:{Run(runs / 'other').best_epoch()}"
 
 
+def test_a_run_removed_meanwhile(open_page: Any, any_page: str, runs: Path) -> None:
+    page = open_page(any_page, runs, checkpoint="own:2")
+    shutil.rmtree(runs / "own")
+    page.run()
+    assert page.says("error") == []
+    assert page.title == TITLES[any_page]
+    assert page.app.selectbox(key="checkpoint").value == f"other:{Run(runs / 'other').best_epoch()}"
+
+
+def test_a_face_is_looked_at_anew_by_a_network_trained_anew(open_page: Any, runs: Path, said: Any) -> None:
+    first = demo_faces().split("validation").subset(np.array([0]))
+    page = open_page("samples", runs, checkpoint="own:3", face=str(first.ids[0]))
+    own = Run(runs / "own")
+    shutil.copy(own.checkpoint_path(1), own.checkpoint_path(3))
+    _, told = page.run().chart("epoch", "probability")
+    last = told[told["epoch"] == 3]
+    expected = said(first, 1)[0][[EMOTIONS.index(emotion) for emotion in last["emotion"]]]
+    np.testing.assert_allclose(last["probability"], expected, atol=1e-3)
+
+
+def test_what_is_remembered_gives_way_to_its_successor_alone() -> None:
+    """A heartbeat a second must not push out what took seconds to compute."""
+    memory, made = state._Memory(3), iter(range(100))
+    memory.get("dear", lambda: "network")
+    for beat in range(10):
+        assert memory.get("run", lambda: next(made), beat) == beat
+        assert memory.get("run", lambda: next(made), beat) == beat
+    assert memory.get("dear", lambda: "computed again") == "network"
+
+
 BROKEN_RUNS = {
     "cut off": '{"format_version": 1, "config": {"model":',
     "no config": '{"format_version": 1}',
@@ -198,6 +231,22 @@ def test_faces_that_are_mended_are_read_again(open_page: Any, own_runs: Path, ow
     page.run()
     assert page.says("error") == []
     assert page.sidebar[0] == "252 faces"
+
+
+def test_faces_in_a_folder_that_change_are_read_again(
+    open_page: Any, own_runs: Path, own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "_LOOKED", 1e-3)
+    path = tmp_path / "mine" / "faces" / "fer2013.csv"
+    path.parent.mkdir(parents=True)
+    lines = own_data.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:100])[:-9])  # as it is being copied
+    page = open_page("samples", own_runs, tmp_path / "mine")
+    assert page.says("error")
+    for count in (200, 252):
+        path.write_bytes(b"".join(lines[: count + 1]))
+        assert page.run().says("error") == []
+        assert page.sidebar[0] == f"{count} faces"
 
 
 @pytest.mark.parametrize("missing", ["nowhere.csv", "empty/"])

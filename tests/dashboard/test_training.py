@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -196,6 +197,16 @@ def test_a_resume_that_cannot_be_says_why(open_page: Any, runs: Path, set_status
     (error,) = page.run().says("error")
     assert error.startswith("own was begun on other data")
     assert "Resume" in buttons(page)
+
+
+def test_a_stop_that_cannot_be_says_why(open_page: Any, runs: Path, set_status: Callable[..., None]) -> None:
+    set_status(runs / "own", "running")
+    page = open_page("training", runs, checkpoint="other:1")
+    shutil.rmtree(runs / "own")
+    page.click("Stop")
+    (error,) = page.says("error")
+    assert "own" in error
+    assert page.title == "Training"
 
 
 def test_a_start_shows_at_once(open_page: Any, runs: Path, own_data: Path) -> None:

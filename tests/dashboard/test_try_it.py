@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dashboard import state_try
+from fer_core.calibration import calibrate, store_calibration
 from fer_core.errors import ConfigError
 from fer_core.explain.attribution import attribute
 from fer_core.explain.pictures import Look, part_of, scale_of
@@ -176,6 +177,37 @@ def test_calibrated_probabilities_are_shown_where_there_is_a_temperature(
     np.testing.assert_allclose(bars["probability"], root / root.sum(), atol=1e-4)
     assert "Probabilities of own:3, calibrated at temperature 2." in page.texts
     assert shown_table(page)["calibrated"].tolist() == [True]
+
+
+def test_a_calibration_made_meanwhile_holds_at_once(open_page: Any, runs: Path) -> None:
+    page = open_page("try_it", runs, photo="happy.jpg", method="Nothing", checkpoint="own:3")
+    assert shown_table(page)["calibrated"].tolist() == [False]
+    rng = np.random.default_rng(0)
+    fitted = calibrate(
+        rng.dirichlet(np.ones(7), 70).astype(np.float32), np.arange(70) % 7, epoch=3, tta="none", data="", split="",
+        fingerprint="",
+    )  # fmt: skip
+    store_calibration(Run(runs / "own"), fitted)
+    assert shown_table(page.run())["calibrated"].tolist() == [True]
+
+
+def test_each_of_many_photos_is_looked_at_once(open_try: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def look(photo: Any, name: str) -> Any:
+        looked.append(name)
+        return find_in_photo(photo, name)
+
+    monkeypatch.setattr(state_try, "find_in_photo", look)
+    page = open_try(method="Nothing")
+    image = Image.open(io.BytesIO(portrait())).resize((80, 80))
+    photos = []
+    for i in range(60):
+        image.putpixel((0, 0), (i, 0, 0))
+        photos.append((f"{i}.png", encoded(image, "PNG")))
+    upload(page, *photos)
+    page.run()
+    assert sum(name != "group.jpg" for name in looked) == 60
 
 
 def test_without_a_reference_it_is_said_how_to_get_one(open_try: Any) -> None:
