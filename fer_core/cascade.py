@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from fer_core.inference import Prediction, Predictor
+    from fer_core.onnx_predictor import OnnxPredictor
 
 SURE = 0.6  # chosen on PublicTest for `student` before `best`: docs/recipes.md
 
@@ -46,8 +47,8 @@ class Cascade:
     Each probability is calibrated where the checkpoint that gave it is.
     """
 
-    first: Predictor
-    second: Predictor
+    first: Predictor | OnnxPredictor
+    second: Predictor | OnnxPredictor
     sure: float = SURE
 
     def predict(
@@ -67,7 +68,10 @@ class Cascade:
             self.sure,
             lambda rows: self.second.predict(stacked[rows], tta).believed,
         )
-        return Prediction(f"{self.first}, then {self.second}", None, said, tta)
+        return Prediction(str(self), None, said, tta)
+
+    def __str__(self) -> str:
+        return f"{self.first}, then {self.second}"
 
     def is_calibrated(self, tta: str) -> bool:
         """Do the probabilities of both networks fit how often they are right?"""

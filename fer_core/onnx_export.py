@@ -9,7 +9,7 @@ graph. The input is uint8 so that a face on another scale, such as 0..1, is refu
 
 With 8-bit weights and activations (`quantized`) a processor takes 0.6 to 0.7 of the time; the accuracy stays, but
 probabilities move by 0.003 to 0.008 on average and 1 face in 27 (report-resnet) to 80 (best) of PublicTest gets another
-emotion. `Predictor` never uses such a file.
+emotion. `Predictor` never uses such a file; `OnnxPredictor` reads faces with one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import logging
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +135,7 @@ def _describe(proto: onnx.ModelProto, checkpoint: Checkpoint, more: dict[str, st
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
-    """What the file says of itself; `labels`, `preprocess` and `scores` are JSON."""
+    """What the file says of itself; `labels`, `preprocess`, `scores` and, of a file, `temperatures` are JSON."""
     steps = "equalisation and normalisation" if checkpoint.preprocess.equalize else "normalisation"
     return {
         "labels": json.dumps(EMOTIONS),
@@ -197,18 +198,21 @@ def export_onnx(
     faces: np.ndarray,
     overwrite: bool = False,
     calibration: np.ndarray | None = None,
+    temperatures: Mapping[str, float] | None = None,
 ) -> OnnxExport:
     """Write a checkpoint as ONNX once ONNX Runtime and PyTorch agree on `faces`, uint8 (N, 48, 48), and on one alone.
 
-    calibration: write 8-bit integers, their ranges taken from these faces (see `quantized`).
+    calibration: write 8-bit integers, their ranges taken from these faces (see `quantized`). temperatures: those of the
+    checkpoint by `tta`, kept in the metadata.
     Raises DataError for a file that is there already or cannot be written, FerError where the two disagree (nothing is
     written then) or `onnx` and `onnxruntime` are not installed.
     """
     check_onnx_target(path, overwrite)
-    proto = to_onnx(checkpoint)
+    proto, more = to_onnx(checkpoint), {"temperatures": json.dumps(dict(temperatures or {}))}
     if calibration is not None:
         proto = quantized(proto, calibration)
-        _describe(proto, checkpoint, {"precision": f"8-bit integers, calibrated on {len(calibration)} faces"})
+        more["precision"] = f"8-bit integers, calibrated on {len(calibration)} faces"
+    _describe(proto, checkpoint, more)
     content = proto.SerializeToString()
     theirs, ours = answers(checkpoint, content, faces)
     alone, _ = answers(checkpoint, content, faces[:1])

@@ -23,7 +23,15 @@ import typer
 from PIL import Image
 
 from fer_core.__main__ import app, main
-from fer_core.calibration import fit_temperature, halves, load_calibration, load_calibrations, scaled, store_calibration
+from fer_core.calibration import (
+    calibrate,
+    fit_temperature,
+    halves,
+    load_calibration,
+    load_calibrations,
+    scaled,
+    store_calibration,
+)
 from fer_core.config import make_config
 from fer_core.console import progress
 from fer_core.data import FaceDataset, LoadOptions, load_dataset, split_validation
@@ -616,6 +624,37 @@ def test_predict_by_a_cascade(world: World, pictures: list[Path], call: Callable
         assert [row[name] for name in EMOTIONS] == pytest.approx(shares.tolist(), abs=1e-5)
     title = call("predict", *pictures, *arguments).splitlines()[0]
     assert title == "tiny:1, then tiny:2, averaged with mirror images"
+
+
+def test_predict_by_onnx_files(
+    world: World, pictures: list[Path], call: Callable[..., str], error_of: Callable[..., str], tmp_path: Path
+) -> None:
+    shutil.copytree(world.runs / "tiny", tmp_path / "runs" / "tiny")
+    run = Run(tmp_path / "runs" / "tiny")
+    said = np.random.default_rng(0).dirichlet(np.ones(7), 70)
+    about: dict[str, Any] = {"tta": "flip", "data": "Faces", "split": "validation", "fingerprint": ""}
+    fitted = calibrate(said.astype(np.float32), np.arange(70) % 7, epoch=2, **about)
+    store_calibration(run, fitted)
+    first, second = tmp_path / "first.onnx", tmp_path / "second.onnx"
+    told = call("export", "onnx", "tiny:1", "--runs", run.path.parent, "--out", first)
+    assert f"predict FILE... --run {first}" in told
+    call("export", "onnx", "tiny:2", "--runs", run.path.parent, "--out", second)
+
+    by_run = ["--runs", run.path.parent, "--tta", "flip", "--json"]
+    for cascade in ([], ["--cascade", "tiny:2", "--sure", "0.5"]):
+        expected = strict_json(call("predict", *pictures, "--run", "tiny:1", *cascade, *by_run))
+        files = [str(second) if word == "tiny:2" else word for word in cascade]
+        result = strict_json(call("predict", *pictures, "--run", first, *files, *by_run))
+        assert result["calibrated"] == expected["calibrated"]
+        for row, shares in zip(result["faces"], expected["faces"], strict=True):
+            assert [row[name] for name in EMOTIONS] == pytest.approx([shares[name] for name in EMOTIONS], abs=1e-5)
+    alone = strict_json(call("predict", *pictures, "--run", second, *by_run))
+    assert alone == strict_json(call("predict", *pictures, "--run", "tiny:2", *by_run)) | {"faces": alone["faces"]}
+    assert alone["calibrated"]
+    assert call("predict", pictures[0], "--run", second).splitlines()[0] == "tiny, epoch 2"
+    assert "choose --tta none or flip" in error_of("predict", pictures[0], "--run", first, "--tta", "crops")
+    first.write_bytes(b"nothing of the kind")
+    assert "is no file of `python -m fer_core export onnx`" in error_of("predict", pictures[0], "--run", first)
 
 
 def test_predict_flipped(world: World, pictures: list[Path], call: Callable[..., str]) -> None:

@@ -21,6 +21,9 @@ from fer_core.tta import TITLES, Tta
 
 if TYPE_CHECKING:
     from fer_core.inference import Prediction, Predictor
+    from fer_core.onnx_predictor import OnnxPredictor
+
+    Reader = Predictor | OnnxPredictor | Cascade  # what `load_reader` gives
 
 DEFAULT_RUN = "report-resnet"  # ships with the project
 DEMO = "rendered demo faces"
@@ -43,8 +46,8 @@ CascadeTo = Annotated[
     typer.Option(
         "--cascade",
         metavar="RUN[:EPOCH]",
-        help="An accurate checkpoint behind a fast one: asked, over the views of --tta, only about faces to whose "
-        "emotion the first gives no more than --sure.",
+        help="An accurate checkpoint, or ONNX file, behind a fast one: asked, over the views of --tta, only about "
+        "faces to whose emotion the first gives no more than --sure.",
     ),
 ]
 Sure = Annotated[
@@ -65,16 +68,21 @@ def load_predictor(checkpoint: str, runs: Path, device: str) -> tuple[Run, Predi
     return run, Predictor.load(run, epoch, str(pick_device(device)))
 
 
-def load_reader(
-    checkpoint: str, cascade: str | None, sure: float | None, runs: Path, device: str
-) -> Predictor | Cascade:
-    """What reads faces: the checkpoint, or a cascade of it and another. Raises ConfigError for `sure` without one."""
+def load_reader(checkpoint: str, cascade: str | None, sure: float | None, runs: Path, device: str) -> Reader:
+    """What reads faces: the checkpoint, or a cascade of it and another; each may be a file of `export onnx`. Raises
+    ConfigError for `sure` without a second one."""
     if cascade is None and sure is not None:
         raise ConfigError("--sure is of a cascade; name its second checkpoint with --cascade.")
-    _, first = load_predictor(checkpoint, runs, device)
-    if cascade is None:
-        return first
-    return Cascade(first, load_predictor(cascade, runs, device)[1], SURE if sure is None else sure)
+
+    def load(name: str) -> Predictor | OnnxPredictor:
+        from fer_core.onnx_predictor import SUFFIX, OnnxPredictor
+
+        if name.endswith(SUFFIX) and Path(name).is_file():
+            return OnnxPredictor.load(Path(name))
+        return load_predictor(name, runs, device)[1]
+
+    first = load(checkpoint)
+    return first if cascade is None else Cascade(first, load(cascade), SURE if sure is None else sure)
 
 
 def load_faces(path: Path | None, label_order: LabelOrder, skip_bad_rows: bool) -> FaceDataset:
@@ -109,7 +117,7 @@ def read_pictures(paths: list[Path]) -> np.ndarray:
     return faces.images
 
 
-def predict_faces(predictor: Predictor | Cascade, images: np.ndarray, tta: str) -> Prediction:
+def predict_faces(predictor: Reader, images: np.ndarray, tta: str) -> Prediction:
     with progress("Predicting") as show:
         return predictor.predict(images, tta, report=show)
 

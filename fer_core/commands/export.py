@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fer_core.calibration import temperatures
 from fer_core.commands.common import (
     Data,
     Order,
@@ -48,12 +50,13 @@ def write_onnx(
     checked = (faces.split("validation") if len(faces.split("validation")) else faces).images[:CHECKED_FACES]
     training = faces.split("train") if len(faces.split("train")) else faces
     calibration = training.images[:CALIBRATION_FACES] if int8 else None
-    exported = export_onnx(loaded, path, checked, force, calibration)
+    exported = export_onnx(loaded, path, checked, force, calibration, temperatures(run, loaded.epoch))
     typer.echo(
         f"Wrote and checked {path}: {exported.size / 2**20:.2f} MiB; on {exported.faces} faces of {data_title(faces)} "
         f"ONNX Runtime and PyTorch differ by at most {exported.max_difference:.1g} in a probability"
         + (f" and see the same emotion in {exported.agreement:.1%} of them." if int8 else ".")
     )
+    typer.echo(f"Read faces with it: python -m fer_core predict FILE... --run {shlex.quote(str(path))}")
     typer.echo("Input faces: uint8 (N, 48, 48), gray levels 0..255; outputs probabilities and logits: float32 (N, 7).")
 
 

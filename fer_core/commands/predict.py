@@ -38,7 +38,10 @@ def predict_pictures(
         list[Path],
         typer.Argument(metavar="FILE...", help="Pictures of one cropped face each; with --faces anything with faces."),
     ],
-    checkpoint: Annotated[str, typer.Option("--run", metavar="RUN[:EPOCH]", help=EPOCH_HELP)] = DEFAULT_RUN,
+    checkpoint: Annotated[
+        str,
+        typer.Option("--run", metavar="RUN[:EPOCH]", help=f"{EPOCH_HELP} Or an ONNX file of export onnx."),
+    ] = DEFAULT_RUN,
     tta: TestTime = "none",
     cascade: CascadeTo = None,
     sure: Sure = None,

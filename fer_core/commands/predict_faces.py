@@ -18,8 +18,7 @@ from tqdm import tqdm
 from fer_core.labels import EMOTIONS
 
 if TYPE_CHECKING:
-    from fer_core.cascade import Cascade
-    from fer_core.inference import Predictor
+    from fer_core.commands.common import Reader
     from fer_core.scanning import Scan
 
 COLUMNS = ("file", "frame", "time", "face", "emotion", *EMOTIONS, "left", "top", "right", "bottom", "detector_score")
@@ -27,13 +26,12 @@ _TOGETHER = 64  # faces that pass through the network at once
 _WAITING = 256  # pictures without a face after which what was found so far is printed all the same
 
 
-def predict_found_faces(files: list[Path], reader: Predictor | Cascade, tta: str, every: int, as_json: bool) -> None:
+def predict_found_faces(files: list[Path], reader: Reader, tta: str, every: int, as_json: bool) -> None:
     """Print a line a face as CSV or JSON lines, as they are found; what cannot be read becomes a line on stderr, and
     the exit code is 1 then. Memory grows neither with the length of a video nor with the number of files."""
     from fer_core.scanning import scan_files
 
-    if reader.is_calibrated(tta):
-        typer.echo("Probabilities are calibrated.", err=True)
+    typer.echo(f"{reader}{', calibrated' if reader.is_calibrated(tta) else ''}", err=True)
     count = Counter[str]()
     print_row = _row_printer(as_json)
     for row in face_rows(_reported(scan_files(files, every), count), reader, tta):
@@ -70,7 +68,7 @@ def _reported(scans: Iterable[Scan], count: Counter[str]) -> Iterator[Scan]:
                 say(f"Notice: No face was found in {file}.")
 
 
-def face_rows(scans: Iterable[Scan], reader: Predictor | Cascade, tta: str = "none") -> Iterator[dict[str, Any]]:
+def face_rows(scans: Iterable[Scan], reader: Reader, tta: str = "none") -> Iterator[dict[str, Any]]:
     """A row a face with the keys of COLUMNS. Boxes are in pixels of the file; probabilities are calibrated where the
     checkpoint has a temperature; frame and time are None for a photo."""
     for some in _batches(scans):
