@@ -20,8 +20,10 @@ from fer_core.console import print_any_name, table
 from fer_core.data import FaceDataset, LoadOptions, open_data, split_validation
 from fer_core.data.curation import apply_curation
 from fer_core.data.label_order import LabelOrder
+from fer_core.data.leaks import seen_in_training
 from fer_core.errors import ConfigError, FerError
-from fer_core.evaluation import Share
+from fer_core.evaluation import Share, evaluate
+from fer_core.predictions import known_probabilities
 from fer_core.runs import CHECKPOINTS, Run, create_run, find_run, free_name
 
 if TYPE_CHECKING:  # torch is imported when the training begins, so that a wrong flag is refused at once
@@ -83,10 +85,8 @@ def main(
         raise SystemExit(f"Error: {error.filename or runs}: {error.strerror}.") from None
     if run is None:  # a process that follows another
         return
-    if scored := [line for line in run.records() if line["kind"] == "epoch" and line["split"] == "validation"]:
-        last, demo = scored[-1], " (rendered)" if faces.is_demo else ""
-        share = Share.of(last["accuracy"], last["n"])
-        typer.echo(f"Accuracy after epoch {last['epoch']} on {faces.name}{demo}, validation: {share}.")
+    for line in score_lines(run, faces):
+        typer.echo(line)
     typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")
     typer.echo("Open it with: streamlit run dashboard/Home.py")
     if run.status().state == "stopped":
@@ -100,6 +100,20 @@ def main(
         typer.echo(f"Go on with: python train.py --resume {shlex.quote(resume or run.name)}{options}")
     if stopped:
         raise SystemExit(130)  # as a shell reports Ctrl-C, so that `train.py ... && next` ends here
+
+
+def score_lines(run: Run, faces: FaceDataset) -> list[str]:
+    """How the last epoch did, also without the faces that stand in training; nothing before it has been scored."""
+    held_out, epochs = faces.split("validation").labelled(), run.epochs()
+    said = known_probabilities(run, epochs[-1], held_out) if epochs and len(held_out) else None
+    if said is None:
+        return []
+    seen = seen_in_training(faces.split("train").labelled().images, held_out.images)
+    result = evaluate(
+        said, held_out.emotions, run=run.name, epoch=epochs[-1], data=faces.name, split="validation", seen=seen
+    )
+    where = f"{faces.name}{' (rendered)' if faces.is_demo else ''}, validation"
+    return [f"Accuracy after epoch {epochs[-1]} on {where}: {result.accuracy}.", result.leak_note]
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -65,6 +65,30 @@ class Scored:
         return shares
 
 
+def _taught_lines(run: Run) -> list[str]:
+    """What else than the labels of all training faces a network learned from, a sentence each."""
+    config, lines = run.config, []
+    if config.start_from:
+        lines.append(f"The training began with the weights of `{config.start_from}`.")
+    rest = f"the other {1 - config.soft_weight:.0%} its label" if config.soft_weight < 1 else "nothing its label"
+    if config.soft_labels:
+        lines.append(
+            f"It learned from other networks: {config.soft_weight:.0%} of each face's target is what they say of it "
+            f"(`{config.soft_labels}`, written by `python -m fer_core soften`; not part of this run), {rest}."
+        )
+    elif config.teachers:
+        lines.append(
+            f"It learned from other networks: {config.soft_weight:.0%} of each face's target is what "
+            f"{len(config.teachers.split())} of them say of it as it is shown, {rest}."
+        )
+    if config.drop_duplicates:
+        table = run.metrics()
+        n = table.loc[table["split"] == "train", "n"]
+        count = f"{int(n.iloc[0]):,} training faces: " if len(n) else ""
+        lines.append(f"It was shown {count}each face once, none with conflicting labels or of a single gray level.")
+    return lines
+
+
 def recorded_evaluation(run: Run, epoch: int) -> Evaluation:
     """How the run itself scored an epoch on its validation faces. Raises RunError where it did not."""
     table = run.metrics()
@@ -106,6 +130,7 @@ def model_card(scored: Scored, commands: Commands, license_id: str = "mit") -> s
             f"{config.epochs} epochs in batches of {config.batch_size} with {config.optimizer}, learning rate "
             f"{config.lr:g}, seed {config.seed}; {count_parameters(scored.checkpoint.model):,} parameters."
         ),
+        taught_lines=_taught_lines(run),
         train_command=commands.train(),
         scores_line=(
             f"On the {result.split} split of {result.data}, n = {result.n:,}"

@@ -117,6 +117,23 @@ def test_curation_is_named(found: Findings) -> None:
     assert "Cleaned before training" not in card_of(found)
 
 
+def test_what_else_it_learned_from_is_named(found: Findings) -> None:
+    def told(**settings: Any) -> str:
+        run = Run(found.run.path)
+        vars(run)["config"] = replace(found.run.config, **settings)
+        return card_of(found, run)
+
+    n = int(found.run.metrics().query("split == 'train'")["n"].iloc[0])
+    assert f"It was shown {n:,} training faces: each face once" in told(drop_duplicates=True)
+    soft = told(soft_labels="soft.npz", soft_weight=0.9)
+    assert "90% of each face's target is what they say of it (`soft.npz`" in soft
+    assert "the other 10% its label." in soft
+    taught = told(teachers="one:1 two:2", soft_weight=1.0)
+    assert "100% of each face's target is what 2 of them say of it as it is shown, nothing its label." in taught
+    assert "The training began with the weights of `best:80`." in told(start_from="best:80")
+    assert all(words not in card_of(found) for words in ("learned from other", "was shown", "began with"))
+
+
 def test_demo_faces_are_named(found: Findings) -> None:
     run = Run(found.run.path)
     vars(run)["info"] = {**found.run.info, "data": {**found.run.info["data"], "is_demo": True}}

@@ -133,6 +133,7 @@ def test_a_training_says_where_the_run_is_and_how_to_open_it(call: Any, tmp_path
     assert "Open it with: streamlit run dashboard/Home.py" in result.output
     hits = sum(run.records()[-1]["confusion"][i][i] for i in range(7))
     assert f"Accuracy after epoch 2 on train.csv, validation: {hits / 21:.1%} (" in result.output
+    assert "None of these faces also stands in training." in result.output
     assert (run.config.epochs, run.config.seed, run.config.model_args) == (2, 5, {"widths": [4, 8]})
     assert run.info["data"]["counts"] == {"train": 91, "validation": 21}
     assert run.epochs() == [2]
