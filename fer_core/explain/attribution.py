@@ -83,7 +83,7 @@ METHODS: dict[str, Method] = {
     ),
     "guided-backprop": Method(
         "Guided Backprop",
-        "The gradient, with what speaks against the score dropped at every ReLU on the way back.",
+        "The gradient, with what speaks against the score dropped at every ReLU or GELU on the way back.",
         "Springenberg et al. 2014, arXiv:1412.6806",
         gradients.guided_backprop,
         shown="positive",
