@@ -136,8 +136,9 @@ def faces() -> FaceDataset:
     whole, chosen = _as_opened(), choice()
     if chosen is None:
         return whole
+    stamp = whole, _stamp(chosen.run.path / "run.json")  # the same faces from another file may have other ids
     key = ("as split", str(chosen.run.path), whole.fingerprint)
-    return _memory().get(key, lambda: chosen.run.split_as_in_training(whole), _stamp(chosen.run.path / "run.json"))
+    return _memory().get(key, lambda: chosen.run.split_as_in_training(whole), stamp)
 
 
 def _as_opened() -> FaceDataset:
@@ -180,7 +181,7 @@ def _demo() -> FaceDataset:
 def split(name: str) -> FaceDataset:
     """One split of the chosen data; the same object each time, so that its fingerprint is computed once."""
     whole = faces()
-    return _memory().get(("split", whole.fingerprint, name), lambda: whole.split(name))
+    return _memory().get(("split", whole.fingerprint, name), lambda: whole.split(name), whole)
 
 
 def splits() -> list[str]:
@@ -275,9 +276,17 @@ def choices() -> list[str]:
 def choice() -> Choice | None:
     """The checkpoint chosen in the sidebar, or the first where that is there no more; None where there is none at
     all."""
-    options, text = choices(), st.session_state.get("checkpoint")
-    text = text if text in options else next(iter(options), None)
+    text = st.session_state.get("checkpoint")
+    if not text or not _is_there(text):
+        text = next(iter(choices()), None)
     return parse_choice(text) if text else None
+
+
+def _is_there(text: str) -> bool:
+    """Is RUN:EPOCH one of `choices`? It is asked at every turn, so the runs are not ranked for it."""
+    name, _, epoch = text.rpartition(":")
+    run = _run(runs_folder() / name)
+    return not run_problem(run) and epoch in map(str, kept_epochs(run))
 
 
 def parse_choice(text: str) -> Choice:
@@ -376,7 +385,8 @@ def evaluation(chosen: Choice, split_name: str) -> Evaluation:
             seen=seen,
         )
 
-    return _memory().get(("scored", *_checkpoint_key(chosen), whole.fingerprint, part.fingerprint), compute)
+    key = ("scored", *_checkpoint_key(chosen), whole.fingerprint, part.name, part.fingerprint)
+    return _memory().get(key, compute)
 
 
 def seen_by(run: Run, whole: FaceDataset, part: FaceDataset) -> np.ndarray | None:

@@ -36,7 +36,7 @@ def _of_data(what: str, title: str, compute: Callable[[FaceDataset, Callable[[fl
         with progress(title) as report:
             return compute(whole, report)
 
-    return _memory().get((what, whole.fingerprint), make)
+    return _memory().get((what, whole.fingerprint), make, whole)
 
 
 # -- the pixels ------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def training_faces() -> tuple[FaceDataset, np.ndarray]:
     """The labelled training faces and their rows in the whole data set."""
     whole = state.faces()
     rows = np.flatnonzero((whole.splits == 0) & (whole.emotions != UNLABELLED))
-    return _memory().get(("training faces", whole.fingerprint), lambda: (whole.subset(rows), rows))
+    return _memory().get(("training faces", whole.fingerprint), lambda: (whole.subset(rows), rows), whole)
 
 
 def folds_known() -> bool:

@@ -157,7 +157,8 @@ def report(chosen: Choice, split_name: str, language: str, shows_faces: bool) ->
             return collect(chosen.run, chosen.epoch, whole, split_name, report=told)
 
     history = len(state.metrics(chosen.run))
-    found = _memory().get(("report", *_checkpoint_key(chosen), history, whole.fingerprint, split_name), compute)
+    key = ("report", *_checkpoint_key(chosen), history, whole.fingerprint, split_name)
+    found = _memory().get(key, compute, whole)
     data = data_name(None if whole.is_demo else state.data_path())
     commands = Commands(chosen.run, chosen.epoch, split_name, data)
     return render(found, commands, language, show_faces=shows_faces).encode()

@@ -249,6 +249,15 @@ def test_faces_in_a_folder_that_change_are_read_again(
         assert page.sidebar[0] == f"{count} faces"
 
 
+def test_the_same_faces_from_another_file_go_by_its_name(
+    open_page: Any, own_runs: Path, own_data: Path, tmp_path: Path
+) -> None:
+    """The memory that all sessions share knows these faces already."""
+    for path in (own_data, Path(shutil.copy(own_data, tmp_path / "faces.csv"))):
+        page = open_page("confusion", own_runs, path, checkpoint="own:3")
+        assert any(f"on {path.name}, validation, n = 70" in text for text in page.texts)
+
+
 @pytest.mark.parametrize("missing", ["nowhere.csv", "empty/"])
 def test_no_faces_where_they_were_said_to_be(
     open_page: Any, any_page: str, own_runs: Path, tmp_path: Path, missing: str
