@@ -70,16 +70,16 @@ def _taught_lines(run: Run) -> list[str]:
     config, lines = run.config, []
     if config.start_from:
         lines.append(f"The training began with the weights of `{config.start_from}`.")
-    rest = f"the other {1 - config.soft_weight:.0%} its label" if config.soft_weight < 1 else "nothing its label"
+    rest = f", the other {1 - config.soft_weight:.0%} its label" if config.soft_weight < 1 else ""
     if config.soft_labels:
         lines.append(
             f"It learned from other networks: {config.soft_weight:.0%} of each face's target is what they say of it "
-            f"(`{config.soft_labels}`, written by `python -m fer_core soften`; not part of this run), {rest}."
+            f"(`{Path(config.soft_labels).name}`, written by `python -m fer_core soften`; not part of this run){rest}."
         )
     elif config.teachers:
         lines.append(
             f"It learned from other networks: {config.soft_weight:.0%} of each face's target is what "
-            f"{len(config.teachers.split())} of them say of it as it is shown, {rest}."
+            f"{len(config.teachers.split())} of them say of it as it is shown{rest}."
         )
     if config.drop_duplicates:
         table = run.metrics()

@@ -125,11 +125,11 @@ def test_what_else_it_learned_from_is_named(found: Findings) -> None:
 
     n = int(found.run.metrics().query("split == 'train'")["n"].iloc[0])
     assert f"It was shown {n:,} training faces: each face once" in told(drop_duplicates=True)
-    soft = told(soft_labels="soft.npz", soft_weight=0.9)
+    soft = told(soft_labels="deep/down/soft.npz", soft_weight=0.9)
     assert "90% of each face's target is what they say of it (`soft.npz`" in soft
     assert "the other 10% its label." in soft
     taught = told(teachers="one:1 two:2", soft_weight=1.0)
-    assert "100% of each face's target is what 2 of them say of it as it is shown, nothing its label." in taught
+    assert "100% of each face's target is what 2 of them say of it as it is shown." in taught
     assert "The training began with the weights of `best:80`." in told(start_from="best:80")
     assert all(words not in card_of(found) for words in ("learned from other", "was shown", "began with"))
 

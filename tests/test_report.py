@@ -612,6 +612,7 @@ def test_curation_in_words(found: Findings, commands: Commands) -> None:
     left_out, anew = curation_lines(curation)
     assert left_out == "1,234 faces left out (my drops.csv, SHA-256 0123456789abcdef...)"
     assert anew.startswith("5 faces labelled anew (")
+    assert curation_lines({"exclude": {**about, "n": 1}})[0].startswith("1 face left out (")
     assert curation_lines(None) == []
     run = Run(found.run.path)
     vars(run)["info"] = {**found.run.info, "curation": curation}

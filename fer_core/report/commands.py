@@ -98,7 +98,7 @@ def _toml(value: object) -> str:
 def curation_lines(curation: Mapping[str, Any] | None) -> list[str]:
     """What was taken out of the data or relabelled before training, as the run noted it: a line a file."""
     return [
-        f"{file['n']:,} faces {'left out' if what == 'exclude' else 'labelled anew'} "
+        f"{file['n']:,} face{'s' * (file['n'] != 1)} {'left out' if what == 'exclude' else 'labelled anew'} "
         f"({file['file']}, SHA-256 {file['sha256']}...)"
         for what, file in (curation or {}).items()
     ]
