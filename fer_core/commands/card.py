@@ -8,15 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fer_core.commands.common import (
-    Data,
-    Order,
-    RunEpoch,
-    RunsFolder,
-    SkipBadRows,
-    TestTime,
-    load_faces,
-)
+from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, TestTime, load_faces
 from fer_core.data import locate_data
 from fer_core.errors import CheckpointError
 from fer_core.predictions import computed_probabilities

@@ -9,15 +9,7 @@ from typing import Annotated
 import typer
 
 from fer_core.calibration import temperatures
-from fer_core.commands.common import (
-    Data,
-    Order,
-    RunEpoch,
-    RunsFolder,
-    SkipBadRows,
-    data_title,
-    load_faces,
-)
+from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, data_title, load_faces
 from fer_core.console import progress
 from fer_core.data import demo_faces
 from fer_core.runs import CHECKPOINTS, find_checkpoint

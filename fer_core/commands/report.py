@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fer_core.commands.common import (
-    Data,
-    Order,
-    RunEpoch,
-    RunsFolder,
-    SkipBadRows,
-    data_title,
-    load_faces,
-)
+from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, data_title, load_faces
 from fer_core.console import progress
 from fer_core.data import locate_data
 from fer_core.report import chosen_parts

@@ -9,16 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fer_core.commands.common import (
-    EPOCH_HELP,
-    AsJson,
-    Data,
-    Order,
-    RunsFolder,
-    SkipBadRows,
-    data_title,
-    load_faces,
-)
+from fer_core.commands.common import EPOCH_HELP, AsJson, Data, Order, RunsFolder, SkipBadRows, data_title, load_faces
 from fer_core.console import print_json, progress, table
 from fer_core.data import FaceDataset
 from fer_core.data.label_order import LabelOrder
