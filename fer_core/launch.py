@@ -34,7 +34,7 @@ def start_training(
     options = ["--data", str(data), "--epochs", str(epochs), "--seed", str(seed), "--keep-epochs", keep, "--name", name]
     log_path(runs, name).unlink(missing_ok=True)
     _start(runs, name, [recipe, *options])
-    _data_path(runs, name).write_text(str(data), encoding="utf-8")
+    _data_path(runs, name).write_text(str(Path(data).absolute()), encoding="utf-8")
     return name
 
 
