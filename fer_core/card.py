@@ -22,7 +22,7 @@ from fer_core.labels import EMOTIONS
 from fer_core.models import count_parameters
 from fer_core.report import sentences_run, sentences_scores
 from fer_core.report.collect import Findings
-from fer_core.report.commands import Commands, curation_lines
+from fer_core.report.commands import Commands
 from fer_core.report.words import Words
 from fer_core.runs import Checkpoint, Run
 from fer_core.tta import TITLES
@@ -125,7 +125,7 @@ def model_card(scored: Scored, commands: Commands, license_id: str = "mit") -> s
         emotions=EMOTIONS,
         is_demo=bool(data.get("is_demo")),
         data_line=_data_line(data),
-        curation=curation_lines(run.info.get("curation")),
+        curation=sentences_run.curation(run, say),
         training_line=(
             f"{config.epochs} epochs in batches of {config.batch_size} with {config.optimizer}, learning rate "
             f"{config.lr:g}, seed {config.seed}; {count_parameters(scored.checkpoint.model):,} parameters."

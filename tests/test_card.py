@@ -113,7 +113,7 @@ def test_curation_is_named(found: Findings) -> None:
     run = Run(found.run.path)
     vars(run)["info"] = {**found.run.info, "curation": {"exclude": {"file": "clean.csv", "sha256": "01ab", "n": 1234}}}
     text = card_of(found, run)
-    assert "Cleaned before training:\n\n- 1,234 faces left out (clean.csv, SHA-256 01ab...)\n" in text
+    assert "Cleaned before training:\n\n- faces left out: 1,234 (clean.csv, SHA-256 01ab...)\n" in text
     assert "Cleaned before training" not in card_of(found)
 
 

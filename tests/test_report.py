@@ -30,7 +30,7 @@ from fer_core.labels import EMOTIONS
 from fer_core.report import PARTS, chosen_parts, sentences_maps, sentences_run, sentences_scores, svg, words
 from fer_core.report import collect as collecting
 from fer_core.report.collect import Findings, collect, region_areas, region_shares, wavelengths
-from fer_core.report.commands import Commands, curation_lines, data_name
+from fer_core.report.commands import Commands, data_name
 from fer_core.report.page import render
 from fer_core.report.words import LANGUAGES, Words, catalogue
 from fer_core.runs import Run
@@ -609,14 +609,14 @@ def test_paths_of_this_machine_are_not_told(tmp_path: Path) -> None:
 def test_curation_in_words(found: Findings, commands: Commands) -> None:
     about = {"file": "my drops.csv", "sha256": "0123456789abcdef", "n": 1234, "not_found": 2}
     curation = {"exclude": {**about, "by_split": {"train": 1234}}, "relabel": {**about, "n": 5, "changed": 4}}
-    left_out, anew = curation_lines(curation)
-    assert left_out == "1,234 faces left out (my drops.csv, SHA-256 0123456789abcdef...)"
-    assert anew.startswith("5 faces labelled anew (")
-    assert curation_lines({"exclude": {**about, "n": 1}})[0].startswith("1 face left out (")
-    assert curation_lines(None) == []
+    assert sentences_run.curation(found.run, Words()) == []
     run = Run(found.run.path)
     vars(run)["info"] = {**found.run.info, "curation": curation}
+    left_out, anew = sentences_run.curation(run, Words())
+    assert left_out == "faces left out: 1,234 (my drops.csv, SHA-256 0123456789abcdef...)"
+    assert anew.startswith("faces labelled anew: 5 (")
     assert left_out in render(replace(found, run=run, parts=("data",)), commands)
+    assert "剔除 1,234 张人脸" in render(replace(found, run=run, parts=("data",)), commands, "zh")
     assert "--exclude 'my drops.csv' --relabel 'my drops.csv'" in Commands(run, 1, "validation", "fer.csv").train()
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from fer_core.config import TrainConfig, load_recipe
 from fer_core.errors import ConfigError
@@ -93,12 +91,3 @@ def data_options(label_order: str, skip_bad_rows: bool) -> str:
 
 def _toml(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def curation_lines(curation: Mapping[str, Any] | None) -> list[str]:
-    """What was taken out of the data or relabelled before training, as the run noted it: a line a file."""
-    return [
-        f"{file['n']:,} face{'s' * (file['n'] != 1)} {'left out' if what == 'exclude' else 'labelled anew'} "
-        f"({file['file']}, SHA-256 {file['sha256']}...)"
-        for what, file in (curation or {}).items()
-    ]

@@ -8,7 +8,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from fer_core.report import sentences_run, svg
-from fer_core.report.commands import curation_lines
 from fer_core.report.figure import Figure, Teller, table
 from fer_core.report.words import NONE, TIMES, percent, significant
 from fer_core.structure import structure as structure_of
@@ -42,7 +41,7 @@ def data(teller: Teller) -> Iterable[Figure]:
 def _settings(teller: Teller) -> list[list[str]]:
     """How the run was trained, as its run.json tells."""
     found, say = teller.found, teller.say
-    config, machine, curation = found.run.config, found.run.info.get("machine", {}), found.run.info.get("curation")
+    config, machine = found.run.config, found.run.info.get("machine", {})
     schedule = {
         "constant": say("protocol.constant"),
         "step": say("protocol.step", size=config.step_size, gamma=config.gamma),
@@ -66,7 +65,10 @@ def _settings(teller: Teller) -> list[list[str]]:
         if (value := getattr(config, name))
     ]
     versions = [f"{name} {machine[name]}" for name in ("fer_core", "python", "torch", "numpy") if name in machine]
-    cleaned = [*curation_lines(curation), *([say("protocol.duplicates")] if config.drop_duplicates else [])]
+    cleaned = [
+        *sentences_run.curation(found.run, say),
+        *([say("protocol.duplicates")] if config.drop_duplicates else []),
+    ]
     rows = {
         "recipe": f"{config.recipe} ({config.model})",
         "beginning": config.start_from,

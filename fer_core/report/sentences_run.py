@@ -12,6 +12,7 @@ import numpy as np
 from fer_core.labels import EMOTIONS
 from fer_core.report.collect import Findings
 from fer_core.report.words import Words, percent, points
+from fer_core.runs import Run
 
 
 def summary(found: Findings, say: Words) -> str:
@@ -72,6 +73,16 @@ def data(found: Findings, say: Words) -> str:
             )
         )
     return say.sentences([*texts, demo(found, say)])
+
+
+def curation(run: Run, say: Words) -> list[str]:
+    """What was taken out of the data or relabelled before training, as the run noted it: a line a file."""
+    noted = run.info.get("curation", {})
+    return [
+        say(f"protocol.{what}", n=f"{noted[what]['n']:,}", file=noted[what]["file"], sha256=noted[what]["sha256"])
+        for what in ("exclude", "relabel")
+        if what in noted
+    ]
 
 
 def protocol(found: Findings, say: Words) -> str:
