@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from fer_core.precision import has_fast_bf16
-
 
 class Muon(torch.optim.Optimizer):
     """Convolution kernels, each as a matrix (out, in * height * width), move by an orthogonal matrix times `lr`; all
@@ -46,14 +44,16 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """About U V^T of the matrix's singular value decomposition U S V^T, by five Newton-Schulz steps: in bfloat16, whose
-    rounding does no harm here, where that is fast."""
-    x = matrix.bfloat16() if has_fast_bf16(matrix.device) else matrix
-    if x.shape[0] > x.shape[1]:
-        x = x.T
+    """About U V^T of the matrix's singular value decomposition U S V^T, by five Newton-Schulz steps. Each multiplies
+    the matrix X by a polynomial of X X^T; these, which are smaller than X, are multiplied first."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
     x = x / x.norm().clamp(min=1e-7)
+    gram = x @ x.T
+    product = torch.eye(len(x), dtype=x.dtype, device=x.device)
     for _ in range(5):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
-    result: Tensor = x if x.shape == matrix.shape else x.T
-    return result.to(matrix.dtype)
+        factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        factor.diagonal().add_(3.4445)
+        product = factor @ product
+        gram = factor @ gram @ factor
+    result: Tensor = product @ x
+    return result if result.shape == matrix.shape else result.T

@@ -26,6 +26,7 @@ from fer_core.evaluation import Evaluation, evaluate
 from fer_core.inference import predict_probabilities
 from fer_core.labels import EMOTIONS
 from fer_core.learner import ALONE, Learner, checkpoint_to_start_from, learning_rate, state_file
+from fer_core.memory import keep_freed_memory
 from fer_core.models import count_parameters, create_model
 from fer_core.precision import convolve_in_float32
 from fer_core.preprocess import FACE_SIZE
@@ -73,6 +74,7 @@ def fit(
     train, validation = labelled_split(dataset, "train"), labelled_split(dataset, "validation")
     torch.backends.cudnn.deterministic = True
     convolve_in_float32()  # what is not autocast: the scores of each epoch
+    keep_freed_memory()
     torch.manual_seed(config.seed)
     learner = Learner(config, target, team)
     batches = Batches(config, train, target)

@@ -195,6 +195,17 @@ def test_whitening_filters_are_as_many_as_patches_have_dimensions() -> None:
         create_model("EmotionNet", {"widths": [8, 8]})
 
 
+def test_pooling_hands_back_gradients_channels_last() -> None:
+    """As the layers before it have them: in another layout they are several times slower."""
+    x = torch.rand(2, 5, 3, 3).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weights = torch.rand(2, 5)
+    (MaxMeanPool()(x) * weights).sum().backward()
+    assert x.grad is not None
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+    largest = x == x.amax(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(x.grad, weights[:, :, None, None] * (largest + 1 / 9) / 2)
+
+
 def test_pool_and_gates_by_hand() -> None:
     x = torch.tensor([[[[0.0, 2.0], [4.0, 10.0]], [[1.0, 1.0], [1.0, 5.0]]]])  # means 4 and 2
     assert torch.equal(MaxMeanPool()(x), torch.tensor([[7.0, 3.5]]))
