@@ -12,6 +12,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from tqdm import tqdm
 
@@ -19,12 +20,15 @@ from fer_core.config import TrainConfig, load_recipe, recipe_names, recipe_resul
 from fer_core.console import print_any_name, table
 from fer_core.data import FaceDataset, LoadOptions, open_data, split_validation
 from fer_core.data.curation import apply_curation
+from fer_core.data.keys import face_keys
 from fer_core.data.label_order import LabelOrder
 from fer_core.data.leaks import seen_in_training
+from fer_core.dynamics import read_dynamics
 from fer_core.errors import ConfigError, FerError
 from fer_core.evaluation import Share, evaluate
+from fer_core.memory import keep_freed_memory
 from fer_core.predictions import known_probabilities
-from fer_core.runs import CHECKPOINTS, Run, create_run, find_run, free_name
+from fer_core.runs import CHECKPOINTS, Run, create_run, find_checkpoint, find_run, free_name
 
 if TYPE_CHECKING:  # torch is imported when the training begins, so that a wrong flag is refused at once
     from fer_core.training import Progress
@@ -144,7 +148,8 @@ def train(
     from fer_core.team import team_of_torchrun
     from fer_core.training import fit, run_info
 
-    with team_of_torchrun() as team:
+    keep_freed_memory()
+    with team_of_torchrun(device) as team:
         run = resumed
         if run is None and team.leads:
             info = run_info(config, faces, device) | ({"curation": curated} if curated else {})
@@ -155,7 +160,7 @@ def train(
         if not team.leads:
             fit(config, faces, run, device, resume=resumed is not None, team=team)
             return None, False
-        for note in faces.summary.notes:
+        for note in [*faces.summary.notes, *learned_before(config, faces)]:
             typer.echo(note, err=True)
         count = len(faces.split("train"))
         typer.echo(f"{run.name}: {faces.name}, {count:,} training faces. Watch it: streamlit run dashboard/Home.py")
@@ -165,6 +170,25 @@ def train(
         except KeyboardInterrupt:
             return run, True
     return run, False
+
+
+def learned_before(config: TrainConfig, faces: FaceDataset) -> list[str]:
+    """A line for each network that this one begins with, or learns from, and that learned from validation faces."""
+    networks = [name for name in (config.start_from, *config.teachers.split()) if name]
+    if not networks:
+        return []
+    held_out = face_keys(faces.split("validation").labelled().images)
+    # Those that also stand in this run's own training are told at its end.
+    fresh = held_out[~np.isin(held_out, face_keys(faces.split("train").labelled().images))]
+    lines = []
+    for name in networks:
+        dynamics = read_dynamics(find_checkpoint(name)[0].path)
+        if dynamics and (known := int(np.isin(fresh, dynamics.keys).sum())):
+            lines.append(
+                f"{name} has learned from {known:,} of the {len(held_out):,} validation faces, so they flatter what is "
+                "trained now; give both runs the same --seed and validation_fraction."
+            )
+    return lines
 
 
 def recipe_row(name: str) -> dict[str, str]:

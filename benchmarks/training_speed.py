@@ -28,6 +28,7 @@ from fer_core.batches import Batches
 from fer_core.config import TrainConfig, load_recipe
 from fer_core.data import FaceDataset, load_dataset
 from fer_core.learner import Learner, make_optimizer
+from fer_core.memory import keep_freed_memory
 from fer_core.models import create_model
 from fer_core.precision import has_fast_bf16
 from fer_core.preprocess import Preprocess
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=5120, help="faces a round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    keep_freed_memory()  # for all ways, as train.py does
     config = load_recipe(arguments.recipe)
     faces = load_dataset(arguments.data).split("train") if arguments.data else random_faces(arguments.faces)
     faces = faces.subset(np.arange(arguments.faces))

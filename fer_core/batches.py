@@ -14,6 +14,7 @@ from torch import Tensor
 from fer_core.config import TrainConfig
 from fer_core.data import FaceDataset
 from fer_core.data.augment import Augment, Mix
+from fer_core.data.dataset import LARGEST_COPY
 from fer_core.data.keys import face_keys
 from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS
@@ -21,7 +22,6 @@ from fer_core.preprocess import Preprocess
 from fer_core.soft_labels import read_soft_labels
 from fer_core.teachers import Teachers
 
-LARGEST_COPY = 1 << 30  # bytes of faces that are copied to memory, or to the GPU's
 TRAIN_ON_FEWEST = 2  # a batch-norm layer has no variance over a single face
 
 
@@ -128,7 +128,8 @@ def rows_worth_learning(faces: FaceDataset) -> np.ndarray:
     _, first, group = np.unique(face_keys(faces.images), return_index=True, return_inverse=True)
     agree = np.ones(len(first), bool)
     agree[group[faces.emotions != faces.emotions[first][group]]] = False
-    kept = first[agree & (np.ptp(faces.images[first], axis=(1, 2)) > 0)]
+    varied = np.array([face.min() < face.max() for face in map(faces.images.__getitem__, first)], bool)  # none copied
+    kept = first[agree & varied]
     if len(kept) < TRAIN_ON_FEWEST:
         raise DataError(
             f"Without duplicates and conflicting labels {len(kept)} of the {len(faces)} training faces of {faces.name} "

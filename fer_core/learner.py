@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fer_core.batches import Batches
 from fer_core.config import TrainConfig
+from fer_core.data.dataset import spread
 from fer_core.errors import ConfigError, RunError
 from fer_core.models import create_model
 from fer_core.models.emotion_net import EmotionNet
@@ -19,7 +20,7 @@ from fer_core.precision import autocast
 from fer_core.runs import Checkpoint, Run, find_checkpoint, read_tensors, write_tensors
 from fer_core.team import Team
 
-FACES_TO_START_FROM = 4_000  # whose patches a whitening layer is made of
+FACES_TO_START_FROM = 4_000  # spread over all, whose patches a whitening layer is made of
 ALONE = Team()
 
 
@@ -44,7 +45,7 @@ class Learner:
         if self.config.start_from:
             self.model.load_state_dict(checkpoint_to_start_from(self.config).model.state_dict())
         elif isinstance(self.model, EmotionNet):
-            self.model.initialise(batches.inputs(torch.arange(min(len(batches.faces), FACES_TO_START_FROM))))
+            self.model.initialise(batches.inputs(torch.from_numpy(spread(len(batches.faces), FACES_TO_START_FROM))))
         for name, tensor in self.averaged.items():
             tensor.copy_(self._floats()[name])
 

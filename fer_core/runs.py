@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,7 @@ class Status:
     state: str
     heartbeat: float = 0.0
     pid: int = 0
+    host: str = ""
     error: str = ""
     progress: dict[str, Any] = field(default_factory=dict)
     """`fer_core.training.Progress` as plain values; empty before the first second of training."""
@@ -112,12 +114,15 @@ class Run:
             raise RunError(f"{self.path / 'run.json'}: {error}") from error
 
     def extended(self, changes: dict[str, Any]) -> TrainConfig:
-        """The config with other `epochs` or `keep_epochs`; ConfigError for any other change: what was trained so far
-        was trained with the values that are there."""
+        """The config with other `epochs` or `keep_epochs`; ConfigError for any other change, as what was trained so far
+        was trained with the values that are there, and for fewer epochs than were trained."""
         fixed = [key for key in changes if key not in ("epochs", "keep_epochs")]
         if fixed:
             raise ConfigError(f"A resumed run keeps its {', '.join(fixed)}; only epochs and keep_epochs can change.")
-        return make_config(self.config.to_dict(), changes)
+        config, done = make_config(self.config.to_dict(), changes), max(self.epochs(), default=0)
+        if config.epochs < done:
+            raise ConfigError(f"{self.name} was trained for {done} epochs already; give --epochs {done} or more.")
+        return config
 
     def set_config(self, config: TrainConfig) -> None:
         """Write another config to run.json."""
@@ -150,12 +155,12 @@ class Run:
 
     @property
     def data_fingerprint(self) -> str:
-        """Of the faces, labels and splits that the run was trained and scored on; "" where it did not note it."""
+        """`fingerprint_without_test` of the faces that the run was trained and scored on; "" where it did not note it."""
         return str(self.info.get("data", {}).get("fingerprint", ""))
 
     def began_with(self, dataset: FaceDataset) -> bool:
         """Are these the faces, labels and splits that the run was trained and scored on?"""
-        return dataset.fingerprint == self.data_fingerprint
+        return dataset.fingerprint_without_test == self.data_fingerprint
 
     def training_faces(self, dataset: FaceDataset) -> FaceDataset | None:
         """The labelled faces that the run learned from; None where `dataset` is not the data that it was trained on."""
@@ -293,8 +298,8 @@ class Run:
 
     def write_status(self, state: str, error: str = "", progress: dict[str, Any] | None = None) -> None:
         now = time.time()
-        record = {"state": state, "pid": os.getpid(), "heartbeat": now, "error": error, "progress": progress or {}}
-        _write_text(self.path / "status.json", json.dumps(record))
+        record = {"state": state, "pid": os.getpid(), "host": platform.node(), "heartbeat": now, "error": error}
+        _write_text(self.path / "status.json", json.dumps({**record, "progress": progress or {}}))
 
     def status(self) -> Status:
         """What the run is doing. A shipped run has no status file any more: it counts as finished."""
@@ -319,8 +324,9 @@ class Run:
         the block where a stop was asked for.
         Raises RunError where the run is being trained already.
         """
-        if self.status().state == "running":
-            raise RunError(f"{self.name} is already being trained by process {self.status().pid}; stop that one first.")
+        if (status := self.status()).state == "running":
+            process = f"process {status.pid} on {status.host}"
+            raise RunError(f"{self.name} is already being trained by {process}; stop that one first.")
         stop = self.path / "stop"
         stop.unlink(missing_ok=True)
         last, progress = time.monotonic(), dict[str, Any]()
@@ -392,8 +398,9 @@ def list_runs(root: Path = CHECKPOINTS) -> list[Run]:
 def find_run(name: str | Path, root: Path = CHECKPOINTS) -> Run:
     """A run by its name below `root`, or by the path of its directory. Raises RunError naming the runs there are."""
     for path in (root / name, Path(name)):
-        if (path / "run.json").exists():
-            return Run(path)
+        with suppress(OSError):  # a name longer than the system allows
+            if (path / "run.json").exists():
+                return Run(path)
     known = ", ".join(run.name for run in list_runs(root)) or "none"
     raise RunError(f"There is no run '{name}' in {root}; the runs are: {known}.")
 
@@ -508,8 +515,8 @@ def _parse_line(line: bytes) -> dict[str, Any] | None:
 def _is_dead(status: Status) -> bool:
     if time.time() - status.heartbeat > HEARTBEAT_TIMEOUT:
         return True
-    if os.name != "posix":
-        return False  # no harmless way to ask: wait for the heartbeat to grow old
+    if os.name != "posix" or status.host != platform.node():
+        return False  # no way to ask, or none that does no harm: wait for the heartbeat to grow old
     try:
         os.kill(status.pid, 0)
     except ProcessLookupError:

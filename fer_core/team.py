@@ -90,12 +90,15 @@ class Team:
 
 
 @contextmanager
-def team_of_torchrun() -> Iterator[Team]:
-    """The team that `torchrun` started, over NCCL where there is CUDA and Gloo elsewhere; a team of one without it."""
+def team_of_torchrun(device: str = "auto") -> Iterator[Team]:
+    """The team that `torchrun` started, over NCCL where it computes on CUDA, else over Gloo; a team of one without it.
+
+    device  as for `fit`
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield Team()
         return
-    on_cuda = torch.cuda.is_available()
+    on_cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if on_cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if on_cuda else "gloo")

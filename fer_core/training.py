@@ -26,7 +26,6 @@ from fer_core.evaluation import Evaluation, evaluate
 from fer_core.inference import predict_probabilities
 from fer_core.labels import EMOTIONS
 from fer_core.learner import ALONE, Learner, checkpoint_to_start_from, learning_rate, state_file
-from fer_core.memory import keep_freed_memory
 from fer_core.models import count_parameters, create_model
 from fer_core.precision import convolve_in_float32
 from fer_core.preprocess import FACE_SIZE
@@ -74,7 +73,6 @@ def fit(
     train, validation = labelled_split(dataset, "train"), labelled_split(dataset, "validation")
     torch.backends.cudnn.deterministic = True
     convolve_in_float32()  # what is not autocast: the scores of each epoch
-    keep_freed_memory()
     torch.manual_seed(config.seed)
     learner = Learner(config, target, team)
     batches = Batches(config, train, target)
@@ -201,10 +199,10 @@ def epochs_to_keep(keep: str, run: Run) -> list[int]:
 
 def require_resumable(run: Run, dataset: FaceDataset) -> None:
     """Raises DataError where the run was begun on other faces, RunError where it kept nothing to go on from."""
-    began_with = run.info.get("data", {}).get("fingerprint")
-    if began_with != dataset.fingerprint:
+    if not run.began_with(dataset):
         raise DataError(
-            f"{run.name} was begun on other data (fingerprint {began_with}, not {dataset.fingerprint}); "
+            f"{run.name} was begun on other data (fingerprint {run.data_fingerprint or 'not noted'}, not "
+            f"{dataset.fingerprint_without_test}); "
             "give --data the same faces, or start a new run."
         )
     if run.epochs() and not state_file(run).exists():
@@ -285,7 +283,7 @@ def run_info(config: TrainConfig, dataset: FaceDataset, device: str) -> dict[str
             "name": dataset.name,
             "is_demo": dataset.is_demo,
             "counts": counts,
-            "fingerprint": dataset.fingerprint,
+            "fingerprint": dataset.fingerprint_without_test,
         },
         "labels": list(EMOTIONS),
         "machine": describe_machine(pick_device(device)),
@@ -299,6 +297,6 @@ def _tried_model(config: TrainConfig) -> nn.Module:
     model = create_model(config.model, config.model_args)
     try:
         model.eval()(torch.zeros(1, 1, FACE_SIZE, FACE_SIZE))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise ConfigError(f"{config.model} with {config.model_args} cannot read a face: {error}.") from error
     return model

@@ -44,6 +44,7 @@ from fer_core.preprocess import Preprocess
 from fer_core.runs import Run, create_run, find_checkpoint, halved, read_tensors, write_tensors
 from fer_core.soft_labels import read_soft_labels
 from fer_core.training import fit, run_info
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -162,7 +163,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def python_m(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "fer_core", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=PATIENCE)
 
 
 def strict_json(text: str) -> Any:
@@ -382,7 +383,7 @@ def leaky(tmp_path: Path) -> Path:
 
 
 def as_trained_on(run: Run, data: Path) -> None:
-    info = {**run.info, "data": {"name": data.name, "fingerprint": load_dataset(data).fingerprint}}
+    info = {**run.info, "data": {"name": data.name, "fingerprint": load_dataset(data).fingerprint_without_test}}
     (run.path / "run.json").write_text(json.dumps(info))
 
 
@@ -563,7 +564,7 @@ def test_any_name_can_be_written_into_a_file(world: World, tmp_path: Path, encod
     Image.fromarray(np.zeros((48, 48), np.uint8)).save(face)
     command = [sys.executable, "-m", "fer_core", "predict", face, "--run", "tiny", "--runs", world.runs, "--csv"]
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
-    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    printed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=PATIENCE)
     assert printed.returncode == 0, printed.stderr
     assert "笑脸.png" in printed.stdout.decode("utf-8")
 
@@ -891,7 +892,7 @@ def test_torch_is_not_imported_without_need(world: World, arguments: list[str]) 
         "except SystemExit as stop:\n    print('exit', stop.code)\n"
         "print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
     assert done.stdout.splitlines()[-2:] == ["exit 0", "False"], done.stderr
 
 
@@ -903,16 +904,20 @@ def test_what_was_evaluated_before_needs_no_torch(world: World, call: Callable[.
         f"try:\n    main({[str(argument) for argument in arguments]!r})\n"
         "except SystemExit:\n    print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
     assert done.stdout == f"{before}False\n", done.stderr
 
 
 def test_a_bar_only_for_a_person_who_waits(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("tqdm.std.time", lambda: now)
+
     def shown(terminal: bool, seconds: float) -> str:
+        nonlocal now
         monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
         with progress("Predicting") as show:
             show(0.25, "a message")
-            time.sleep(seconds)
+            now += seconds
             show(0.5)
         out, err = capsys.readouterr()
         assert out == ""

@@ -272,7 +272,9 @@ def test_the_command_keeps_a_reference_beside_the_checkpoint(
     with pytest.raises(SystemExit) as stop:
         main(["reference", "run:2", "--runs", str(copied.path.parent), "--data", str(tmp_path)])
     assert not stop.value.code
-    lines = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    assert "Note:" not in printed.err
+    lines = printed.out.splitlines()
     assert lines[0] == "run, epoch 2: 84 training faces of Patterns"
     assert [line.split()[0] for line in lines[2:]] == [
         "brightness",
@@ -286,6 +288,10 @@ def test_the_command_keeps_a_reference_beside_the_checkpoint(
     found = load_reference(copied, 2)
     assert found is not None
     assert found.neighbours is not None
+    monkeypatch.setattr(command, "load_faces", lambda *_: faces.subset(np.arange(1, 126)))
+    with pytest.raises(SystemExit):
+        main(["reference", "run:2", "--runs", str(copied.path.parent), "--data", str(tmp_path)])
+    assert "Note: run was not trained on Patterns as it is here" in capsys.readouterr().err
 
 
 def test_other_faces_than_those_of_the_training_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import platform
 import subprocess
 import sys
 import time
@@ -63,11 +64,13 @@ def test_the_faces_that_a_run_learned_from(finished: Run, empty: Run, faces: Fac
     learned = finished.training_faces(faces)
     assert learned is not None
     np.testing.assert_array_equal(learned.ids, faces.ids[:84])
-    assert finished.training_faces(faces.subset(np.arange(125))) is None
+    assert finished.training_faces(faces.subset(np.arange(1, 126))) is None
+    named = replace(faces, emotions=np.where(faces.splits == 2, 3, faces.emotions).astype(np.int8))
+    assert finished.training_faces(named) is not None  # whether test faces have labels says nothing of the training
     assert empty.training_faces(faces) is None  # it did not note its data
     unsplit = replace(faces, splits=np.zeros_like(faces.splits))
     drawn = split_validation(unsplit, empty.config.validation_fraction, empty.config.seed)
-    vars(empty)["info"] = {**empty.info, "data": {"fingerprint": drawn.fingerprint}}
+    vars(empty)["info"] = {**empty.info, "data": {"fingerprint": drawn.fingerprint_without_test}}
     learned = empty.training_faces(unsplit)
     assert learned is not None
     assert set(learned.ids) == set(drawn.ids[(drawn.splits == 0) & (drawn.emotions >= 0)])
@@ -86,7 +89,7 @@ def test_what_a_training_writes_is_plain_and_complete(finished: Run, faces: Face
         "state.safetensors",
         "status.json",
     ]
-    assert finished.info["data"]["fingerprint"] == faces.fingerprint
+    assert finished.info["data"]["fingerprint"] == faces.subset(faces.splits != 2).fingerprint
     assert finished.info["data"]["counts"] == {"train": 84, "validation": 28, "test": 14}
     assert finished.info["parameters"] == 6_991
     assert {"torch", "commit", "device", "cores"} <= finished.info["machine"].keys()
@@ -514,11 +517,23 @@ def test_a_training_whose_process_is_gone_was_interrupted(empty: Run) -> None:
     process = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
     )
-    record = {"state": "running", "pid": int(process.stdout), "heartbeat": time.time(), "error": ""}
+    record = {"state": "running", "pid": int(process.stdout), "host": platform.node(), "heartbeat": time.time()}
     (empty.path / "status.json").write_text(json.dumps(record))
     assert empty.status().state == "interrupted"
     with empty.training():
         assert empty.status().state == "running"
+
+
+def test_a_training_on_another_machine_is_told_by_its_heartbeat(empty: Run) -> None:
+    """On a shared disk: what has that process's number here, or has not, is another matter."""
+    record = {"state": "running", "pid": 2**22 + 1, "host": "elsewhere", "heartbeat": time.time()}
+    (empty.path / "status.json").write_text(json.dumps(record))
+    assert empty.status().state == "running"
+    with pytest.raises(RunError, match=f"already being trained by process {2**22 + 1} on elsewhere"), empty.training():
+        pytest.fail("it began")
+    record["heartbeat"] = time.time() - HEARTBEAT_TIMEOUT - 1
+    (empty.path / "status.json").write_text(json.dumps(record))
+    assert empty.status().state == "interrupted"
 
 
 def test_a_training_without_a_heartbeat_was_interrupted(empty: Run) -> None:

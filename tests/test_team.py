@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from fer_core.data import FaceDataset
 from fer_core.runs import Run, read_tensors
-from fer_core.team import Team
+from fer_core.team import Team, team_of_torchrun
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 WITHOUT_NORM = """
@@ -55,14 +58,23 @@ def start(script: Path, processes: int, *arguments: str) -> subprocess.Popen[str
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, *launcher, str(script), *arguments],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
+
+
+def wait_for(process: subprocess.Popen[str]) -> None:
+    """Until it has ended well; where it does not, it is killed with all that it started."""
+    try:
+        output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, output
 
 
 def trained(script: Path, processes: int, runs: Path, *arguments: str) -> Run:
     process = start(script, processes, *arguments, "--runs", str(runs), "--name", f"by-{processes}", "--device", "cpu")
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output
+    wait_for(process)
     return Run(runs / f"by-{processes}")
 
 
@@ -83,7 +95,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path, csv: Path) -> Non
     assert len(first) == 6
     np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-4)
     np.testing.assert_array_equal(first["n"], second["n"])
-    np.testing.assert_allclose(first["accuracy"], second["accuracy"], atol=0.02)
+    np.testing.assert_allclose(first["accuracy"], second["accuracy"], atol=0.04)  # one face of 28 may tip over
     whole, shared = ((run.path / "dynamics.bin").read_bytes() for run in (one, two))
     assert len(whole) == len(shared)  # the leader records all faces, not its share
 
@@ -98,23 +110,38 @@ def test_two_processes_learn_with_batch_norm_stop_together_and_go_on(tmp_path: P
         "--keep-epochs", "last",
     )  # fmt: skip
     run = Run(runs / "run")
-    while process.poll() is None and not run.epochs():
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None and not run.epochs() and time.monotonic() < deadline:
         time.sleep(0.05)
-    run.request_stop()
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 0, output
+    if run.path.exists():
+        run.request_stop()
+    wait_for(process)
     assert run.status().state == "stopped"
     done = run.epochs()[-1]
     more = start(
         script, 2, "--resume", "run", "--data", str(csv), "--runs", str(runs), "--epochs", str(done + 12),
         "--device", "cpu",
     )  # fmt: skip
-    output, _ = more.communicate(timeout=120)
-    assert more.returncode == 0, output
+    wait_for(more)
     finished = Run(runs / "run")
     assert finished.status().state == "finished"
     assert finished.epochs() == [done + 12]
     assert finished.metrics().query("split == 'validation'")["accuracy"].iloc[-1] > 0.4  # chance is 0.14
+
+
+@pytest.mark.parametrize(("device", "over"), [("auto", "nccl"), ("cuda", "nccl"), ("cpu", "gloo")])
+def test_a_team_speaks_over_what_it_computes_on(monkeypatch: pytest.MonkeyPatch, device: str, over: str) -> None:
+    said = []
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", said.append)
+    monkeypatch.setattr(dist, "init_process_group", said.append)
+    for name, value in (("get_rank", 1), ("get_world_size", 2), ("barrier", None), ("destroy_process_group", None)):
+        monkeypatch.setattr(dist, name, lambda value=value: value)
+    with team_of_torchrun(device) as team:
+        assert (team.rank, team.size) == (1, 2)
+    assert said == ([1, over] if over == "nccl" else [over])
 
 
 def test_one_alone_keeps_all_to_itself() -> None:

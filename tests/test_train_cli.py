@@ -25,6 +25,7 @@ from fer_core.config import recipe_names
 from fer_core.data import FaceDataset, LoadOptions, open_data
 from fer_core.data.keys import face_keys, key_text
 from fer_core.runs import Run
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--set", "model_args.widths=[4, 8]", "--set", "batch_size=32", "--device", "cpu"]
@@ -219,6 +220,21 @@ def test_a_failed_training_says_why(call: Any, tmp_path: Path) -> None:
     assert Run(tmp_path / "runs" / "report-resnet").status().state == "failed"
 
 
+def test_a_network_that_knows_the_held_out_faces_already_is_named(call: Callable[..., Result], tmp_path: Path) -> None:
+    """Its own 0.2 of the faces were held out by seed 0; another seed holds out others, which it has learned from."""
+    assert call("report-resnet", *SMALL, "--epochs", "1", "--name", "first").exit_code == 0
+    first = str(tmp_path / "runs" / "first")
+    start = [*SMALL, "--epochs", "1", "--set", f"start_from={first}:1"]
+    same, other = (call("report-resnet", *start, "--seed", seed, "--name", f"by-{seed}").stderr for seed in ("0", "1"))
+    assert "has learned from" not in same
+    drawn = [Run(tmp_path / "runs" / name) for name in ("first", "by-1")]
+    data = open_data(tmp_path / "train.csv", LoadOptions())
+    held_out = [set(data.ids) - set(run.training_faces(data).ids) for run in drawn]  # type: ignore[union-attr]
+    known = len(held_out[1] - held_out[0])
+    assert known > 0
+    assert f"first:1 has learned from {known} of the {len(held_out[1])} validation faces" in other
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends signals as POSIX does")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path, sent: signal.Signals) -> None:
@@ -237,6 +253,8 @@ def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path,
         "cpu",
         "--set",
         "batch_size=2",
+        "--set",
+        "model_args.widths=[192, 384, 768]",
         "--epochs",
         "1000",
         "--label-order",
@@ -249,12 +267,15 @@ def test_ctrl_c_ends_as_stopped_and_says_how_to_go_on(csv: Path, tmp_path: Path,
         [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heeds
     ) as process:
         run = Run(tmp_path / "my runs" / "report-cnn")
-        deadline = time.monotonic() + 240  # beside other work PyTorch alone takes a minute to be imported
-        while run.status().state != "running" and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert run.status().pid == process.pid
-        process.send_signal(sent)
-        output, errors = process.communicate(timeout=30)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while run.status().state != "running" and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert run.status().pid == process.pid
+            process.send_signal(sent)
+            output, errors = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert f"report-cnn stopped; it is in {run.path}." in output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from fer_core import batches as batches_module
 from fer_core import training
 from fer_core.batches import Batches, epoch_seed, expect_random_reads, rows_worth_learning, targets_of
 from fer_core.config import make_config
-from fer_core.data import FaceDataset
+from fer_core.data import FaceDataset, demo_faces
+from fer_core.data.cache import cache_dir
 from fer_core.errors import CheckpointError, ConfigError, DataError, RunError
 from fer_core.learner import Learner, learning_rate, make_optimizer
 from fer_core.runs import Run, read_tensors
@@ -167,7 +169,11 @@ def test_targets_are_smoothed_labels_and_what_others_say(faces: FaceDataset, tin
     write_soft_labels(tmp_path / "soft.npz", said, train)
     mixed = targets_of(tiny(soft_labels=str(tmp_path / "soft.npz"), soft_weight=0.25), train)
     np.testing.assert_allclose(mixed, 0.75 * np.eye(7)[train.emotions] + 0.25 * said, atol=1e-3)
-    with pytest.raises(DataError, match="was made of other faces"):
+    rows = np.array([70, 3, 12])
+    cleaned = replace(train.subset(rows), emotions=np.array([6, 0, 2], np.int8))  # fewer, moved and labelled anew
+    few = targets_of(tiny(soft_labels=str(tmp_path / "soft.npz"), soft_weight=1.0), cleaned)
+    np.testing.assert_allclose(few, said[rows], atol=1e-3)
+    with pytest.raises(DataError, match=r"made of other faces: it does not know 28 of these 28 .*face-084 is one"):
         targets_of(tiny(soft_labels=str(tmp_path / "soft.npz")), faces.split("validation"))
     with pytest.raises(DataError, match=r"There is no .*none\.npz; make it with: python -m fer_core soften"):
         targets_of(tiny(soft_labels=str(tmp_path / "none.npz")), train)
@@ -525,13 +531,18 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(train: Any, faces: FaceDa
 
 def test_resuming_on_other_data_is_refused(train: Any, faces: FaceDataset, tiny: Any) -> None:
     run = train(tiny(epochs=1))
-    other = faces.subset(np.arange(125))
-    with pytest.raises(
-        DataError, match=f"run was begun on other data .fingerprint {faces.fingerprint}, not {other.fingerprint}"
-    ):
+    other = faces.subset(np.arange(1, 126))
+    known, given = faces.fingerprint_without_test, other.fingerprint_without_test
+    with pytest.raises(DataError, match=f"run was begun on other data .fingerprint {known}, not {given}"):
         fit(run.config, other, run, "cpu", resume=True)
     assert run.status().state == "finished"
     assert run.epochs() == [1]
+    fit(
+        run.extended({"epochs": 2}), faces.subset(faces.splits != 2), run, "cpu", resume=True
+    )  # test faces do not matter
+    assert run.epochs() == [1, 2]
+    with pytest.raises(ConfigError, match="run was trained for 2 epochs already; give --epochs 2 or more"):
+        run.extended({"epochs": 1})
 
 
 def test_a_run_without_its_state_is_not_begun_anew(train: Any, faces: FaceDataset, tiny: Any) -> None:
@@ -563,7 +574,10 @@ def test_a_damaged_state_is_named(train: Any, faces: FaceDataset, tiny: Any) -> 
     assert run.epochs() == [1]
 
 
-def test_a_loss_that_is_no_number_fails_the_run(new_run: Any, faces: FaceDataset, tiny: Any) -> None:
+def test_a_loss_that_is_no_number_fails_the_run(
+    new_run: Any, faces: FaceDataset, tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_RECORDS", math.inf)  # a record, and a look, at the epoch's end alone
     run = new_run(tiny(optimizer="sgd", lr=100.0, weight_decay=10.0, epochs=20))
     with pytest.raises(RunError, match=r"The loss became (nan|inf) in epoch \d+ at step 3; try a smaller lr"):
         fit(run.config, faces, run, "cpu")
@@ -600,3 +614,11 @@ def test_mapped_faces_are_read_one_by_one(tmp_path: Path) -> None:
     expect_random_reads(images)
     assert "rr" in flags()
     expect_random_reads(np.zeros((1, 48, 48), np.uint8))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_system_is_told_of_random_reads_of_cached_faces() -> None:
+    faces = demo_faces()
+    expect_random_reads(faces.images)
+    mappings = Path("/proc/self/smaps").read_text().split(str(cache_dir()))[1:]
+    assert any(" rr " in line for line in "".join(mappings).splitlines() if line.startswith("VmFlags"))

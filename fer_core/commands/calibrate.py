@@ -19,6 +19,7 @@ from fer_core.commands.common import (
     labelled_faces,
     load_faces,
     members_title,
+    note_other_faces,
 )
 from fer_core.console import print_json, table
 from fer_core.errors import DataError
@@ -40,12 +41,14 @@ def calibrate_checkpoint(
     """Fit a temperature on half of the validation faces, check it on the other half, and store it in the run."""
     members = find_members([checkpoint], runs)
     (member,) = members
-    faces = labelled_faces(member.run.split_as_in_training(load_faces(data, label_order, skip_bad_rows)), SPLIT)
+    opened = load_faces(data, label_order, skip_bad_rows)
+    faces = labelled_faces(member.run.split_as_in_training(opened), SPLIT)
     if faces.is_demo and not member.run.info.get("data", {}).get("is_demo"):
         raise DataError(
             f"{member} was trained on real faces, and {faces.name} are rendered: a temperature fitted on these would "
             "not hold; give --data labelled real faces."
         )
+    note_other_faces(member.run, opened, "where it learned from some of these faces, the temperature is too low")
     result = calibrate(
         member.predict(faces, tta, device),
         faces.emotions,

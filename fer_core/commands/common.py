@@ -151,6 +151,12 @@ def find_members(checkpoints: Sequence[str], runs: Path) -> list[Member]:
     return list(members.values())
 
 
+def note_other_faces(run: Run, faces: FaceDataset, consequence: str) -> None:
+    """Says so where these are not the faces that a run was trained on."""
+    if run.training_faces(faces) is None:
+        typer.echo(f"Note: {run.name} was not trained on {data_title(faces)} as it is here: {consequence}.", err=True)
+
+
 def members_title(members: Sequence[Member], tta: str) -> str:
     """Which checkpoints a number is of, and how they were asked."""
     many = f"Ensemble of {len(members)} checkpoints with equal weights ({', '.join(map(str, members))})"

@@ -12,6 +12,7 @@ from fer_core.calibration import temperatures
 from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, data_title, load_faces
 from fer_core.console import progress
 from fer_core.data import demo_faces
+from fer_core.data.dataset import spread
 from fer_core.runs import CHECKPOINTS, find_checkpoint
 
 CHECKED_FACES = 256
@@ -39,9 +40,10 @@ def write_onnx(
     path = out or Path(f"{run.name}-epoch-{loaded.epoch:03d}.onnx")
     check_onnx_target(path, overwrite=force)
     faces = load_faces(data, label_order, skip_bad_rows) if data else demo_faces()
-    checked = (faces.split("validation") if len(faces.split("validation")) else faces).images[:CHECKED_FACES]
+    held_out = faces.split("validation") if len(faces.split("validation")) else faces
     training = faces.split("train") if len(faces.split("train")) else faces
-    calibration = training.images[:CALIBRATION_FACES] if int8 else None
+    checked = held_out.images[spread(len(held_out), CHECKED_FACES)]
+    calibration = training.images[spread(len(training), CALIBRATION_FACES)] if int8 else None
     exported = export_onnx(loaded, path, checked, force, calibration, temperatures(run, loaded.epoch))
     typer.echo(
         f"Wrote and checked {path}: {exported.size / 2**20:.2f} MiB; on {exported.faces} faces of {data_title(faces)} "

@@ -14,6 +14,7 @@ from fer_core.commands.common import (
     data_title,
     load_faces,
     load_predictor,
+    note_other_faces,
 )
 from fer_core.console import progress, table
 from fer_core.errors import DataError
@@ -33,11 +34,13 @@ def make_run_reference(
     from fer_core.reference import make_reference, store_reference
 
     run, predictor = load_predictor(checkpoint, runs, device)
-    faces = run.split_as_in_training(load_faces(data, label_order, skip_bad_rows))
+    opened = load_faces(data, label_order, skip_bad_rows)
+    faces = run.split_as_in_training(opened)
     if faces.is_demo != bool(run.info.get("data", {}).get("is_demo")):
         raise DataError(
             f"{run.name} was not trained on {data_title(faces)}; give --data the faces that it learned from."
         )
+    note_other_faces(run, opened, "the reference is of faces that it may not have learned from")
     with progress("Measuring") as show:
         reference = make_reference(predictor.checkpoint, faces, report=show)
     store_reference(run, predictor.checkpoint.epoch, reference)

@@ -15,12 +15,11 @@ from fer_core.commands.common import (
     RunsFolder,
     SkipBadRows,
     TestTime,
-    checkpoint_title,
     data_title,
+    find_members,
     labelled_faces,
     load_faces,
-    load_predictor,
-    predict_faces,
+    members_title,
 )
 from fer_core.errors import DataError
 from fer_core.report.target import check_target
@@ -42,15 +41,13 @@ def soften_labels(
     """Write what checkpoints say of the training faces; train on it with: train.py --set soft_labels=FILE"""
     check_target(out, force)
     faces = load_faces(data, label_order, skip_bad_rows)
-    loaded = [load_predictor(checkpoint, runs, device) for checkpoint in checkpoints]
-    splits = [labelled_faces(run.split_as_in_training(faces), "train") for run, _ in loaded]
-    for checkpoint, split in zip(checkpoints, splits, strict=True):
+    members = find_members(checkpoints, runs)
+    splits = [labelled_faces(member.run.split_as_in_training(faces), "train") for member in members]
+    for member, split in zip(members, splits, strict=True):
         if split.fingerprint != splits[0].fingerprint:
-            raise DataError(
-                f"{checkpoint} learned from other faces than {checkpoints[0]}; average runs that share them."
-            )
-    said = [predict_faces(predictor, splits[0].images, tta) for _, predictor in loaded]
-    write_soft_labels(out, np.mean([prediction.probabilities for prediction in said], axis=0), splits[0])
-    typer.echo(f"The {len(splits[0]):,} training faces of {data_title(faces)}, averaged with equal weights over:")
-    typer.echo("\n".join(checkpoint_title(prediction) for prediction in said))
+            raise DataError(f"{member} learned from other faces than {members[0]}; average runs that share them.")
+    said = [member.predict(splits[0], tta, device) for member in members]
+    write_soft_labels(out, np.mean(said, axis=0), splits[0])
+    typer.echo(f"The {len(splits[0]):,} training faces of {data_title(faces)}, as these say of them:")
+    typer.echo(members_title(members, tta))
     typer.echo(f"Wrote {out}. Train on it with: python train.py RECIPE --set soft_labels={out}")

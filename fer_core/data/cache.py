@@ -88,7 +88,7 @@ def load(key: str) -> Entry | None:
         with suppress(OSError):  # a cache that may only be read
             os.utime(file)  # "last opened", for the removal of old entries
         table = pa.ipc.open_file(pa.py_buffer(body)).read_all()
-        return _from_table(table)
+        return _from_table(table, body)
     except (OSError, ValueError, KeyError, pa.ArrowException):  # absent or damaged: it is made anew from the data
         return None
 
@@ -127,9 +127,10 @@ def _to_table(entry: Entry) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({"about": json.dumps(entry.about)})
 
 
-def _from_table(table: pa.Table) -> Entry:
+def _from_table(table: pa.Table, body: np.ndarray) -> Entry:
     pixels = table.column("images").chunk(0).buffers()[1]
-    images = np.frombuffer(pixels, np.uint8).reshape(-1, FACE_SIZE, FACE_SIZE)
+    start = pixels.address - body.ctypes.data  # a view of the map itself: who reads at random can tell the system so
+    images = np.asarray(body)[start : start + pixels.size].reshape(-1, FACE_SIZE, FACE_SIZE)
     prefix = "extra "
     extra = table.select([name for name in table.column_names if name.startswith(prefix)])
     frame = extra.rename_columns([name.removeprefix(prefix) for name in extra.column_names]).to_pandas()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from fer_core.data.cache import cache_dir
 from fer_core.data.summary import LoadSummary
 from fer_core.errors import DataError
 from fer_core.labels import EMOTIONS, UNLABELLED
 from fer_core.preprocess import FACE_SIZE
 
 SPLITS: tuple[str, ...] = ("train", "validation", "test")
+LARGEST_COPY = 1 << 30  # bytes of faces that are copied to memory, or to the GPU's
+_BLOCK = 4096  # faces
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +60,14 @@ class FaceDataset:
         return len(self.images)
 
     def subset(self, mask: np.ndarray) -> FaceDataset:
-        """The rows where `mask` (bool (N,) or integer positions) says so, in that order; neighbours without a copy."""
+        """The rows where `mask` (bool (N,) or integer positions) says so, in that order; neighbours without a copy.
+        Raises OSError where they are so many that their copy belongs on the disk, and there is no room for it."""
         rows = np.flatnonzero(mask) if mask.dtype == bool else mask
         adjoining = len(rows) > 0 and rows[0] >= 0 and bool((np.diff(rows) == 1).all())
         chosen = slice(rows[0], rows[-1] + 1) if adjoining else rows
         return replace(
             self,
-            images=self.images[chosen],
+            images=_taken(self.images, chosen),
             emotions=self.emotions[chosen],
             splits=self.splits[chosen],
             ids=self.ids[chosen],
@@ -96,3 +101,28 @@ class FaceDataset:
         for array in (self.images, self.emotions, self.splits):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def fingerprint_without_test(self) -> str:
+        """The same over the train and validation rows alone, on which a network is trained and chosen: FER2013's test
+        rows come with and without labels."""
+        kept = self.splits != SPLITS.index("test")
+        return self.fingerprint if kept.all() else self.subset(kept).fingerprint
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Rows spread evenly over `n`, int64 (min(n, most),): the first ones may all be of one emotion, as in folders."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
+
+
+def _taken(images: np.ndarray, rows: slice | np.ndarray) -> np.ndarray:
+    """`images[rows]`; a copy that is too large for the memory lies in a mapped file, which goes with the process."""
+    if isinstance(rows, slice) or len(rows) * FACE_SIZE**2 <= LARGEST_COPY:
+        return images[rows]
+    folder = cache_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        copy = np.memmap(file, np.uint8, "w+", shape=(len(rows), FACE_SIZE, FACE_SIZE))
+    for start in range(0, len(rows), _BLOCK):
+        copy[start : start + _BLOCK] = images[rows[start : start + _BLOCK]]
+    return copy

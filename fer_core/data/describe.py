@@ -13,7 +13,7 @@ def describe(dataset: FaceDataset) -> str:
         f"Form: {summary.form}",
         f"Read: {', '.join(summary.files) or 'nothing'} in {summary.seconds:.2f} s"
         f"{' (from the cache)' if summary.from_cache else ''}",
-        f"Fingerprint: {dataset.fingerprint}",
+        f"Fingerprint: {dataset.fingerprint}; without test faces, as runs note it: {dataset.fingerprint_without_test}",
         "",
         _counts(dataset),
         "",

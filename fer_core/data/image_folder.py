@@ -1,4 +1,4 @@
-"""Faces as image files: train/<emotion>/*.jpg, <emotion>/*.jpg, or a folder of unlabelled pictures."""
+"""Faces as image files: train/<emotion>/*.jpg, <emotion>/*.jpg, <number>/*.jpg, or a folder of unlabelled pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fer_core.data.label_order import BAD_LABEL, known_emotion
+from fer_core.data.label_order import ASSUMED_ORDER, BAD_LABEL, known_emotion, labels_from_numbers, order_names
 from fer_core.data.pictures import Faces, decode_all, in_threads
 from fer_core.data.reading import BadRow, Reading, Rows
 from fer_core.data.splits import TEST, TRAIN, split_index
@@ -26,7 +26,8 @@ _BATCH = 256  # files
 class ImageSource:
     """Image files below `root`: the innermost folder named after an emotion gives the label, and so for the split.
 
-    `names` are the files' paths below `root`; emotions and splits_by_file int8, one a file.
+    `names` are the files' paths below `root`; emotions and splits_by_file int8, one a file. `numbered`: the folders are
+    named 0 to 6 instead, and `emotions` are these numbers.
     """
 
     counts_in: ClassVar[str] = ""
@@ -37,12 +38,16 @@ class ImageSource:
     emotions: np.ndarray
     splits_by_file: np.ndarray
     warnings: tuple[str, ...]
+    numbered: bool
 
     @classmethod
     def open(cls, root: Path, files: list[Path]) -> ImageSource:
         """Labels and splits from the folders' names; no file is opened."""
         parents = [file.parent for file in files]
         told = {folder: _told_by(PurePath(root.resolve().name) / folder.relative_to(root)) for folder in set(parents)}
+        numbered = len(told) > 1 and {folder.name for folder in told} <= set("0123456")
+        if numbered:
+            told = {folder: (int(folder.name), _split_told_by(folder.relative_to(root), TRAIN)) for folder in told}
         unlabelled = {folder for folder, (emotion, _) in told.items() if emotion == UNLABELLED}
         strange = {folder for folder in unlabelled if len(unlabelled) < len(told) and split_index(folder.name) is None}
         kept = [(file, *told[folder]) for file, folder in zip(files, parents, strict=True) if folder not in strange]
@@ -54,7 +59,7 @@ class ImageSource:
             for folder, count in sorted(Counter(parents).items())
             if folder in strange
         )
-        return cls(root, tuple(file for file, _, _ in kept), names, emotions, splits, warnings)
+        return cls(root, tuple(file for file, _, _ in kept), names, emotions, splits, warnings, numbered)
 
     @property
     def form(self) -> str:
@@ -96,7 +101,11 @@ class ImageSource:
             reading.progress((start + len(faces.images)) / len(self.files))
         # A name of bytes that are no UTF-8, as on old disks, can be neither printed nor kept as it is.
         ids = np.array([os.fsencode(name).decode("utf-8", "backslashreplace") for name in self.names])
-        rows = Rows(images, self.emotions, self.splits_by_file, ids, warnings=self.warnings)
+        emotions, warnings = self.emotions, self.warnings
+        if self.numbered:
+            emotions = labels_from_numbers(emotions, order_names(reading.label_order))
+            warnings += (ASSUMED_ORDER,) if reading.label_order == "auto" else ()
+        rows = Rows(images, emotions, self.splits_by_file, ids, warnings=warnings)
         return replace(rows.where(good), resized=resized, recoloured=recoloured)
 
     def _batches(self) -> Iterator[tuple[int, tuple[Path, ...]]]:
@@ -108,10 +117,11 @@ def _told_by(folder: PurePath) -> tuple[int, int]:
     """(emotion, split) that a folder's path tells, the innermost name first."""
     names = folder.parts[::-1]
     emotion = next((label for label in map(known_emotion, names) if label != BAD_LABEL), UNLABELLED)
-    split = next((index for index in map(split_index, names) if index is not None), None)
-    if split is None:
-        split = TEST if emotion == UNLABELLED else TRAIN
-    return emotion, split
+    return emotion, _split_told_by(folder, TEST if emotion == UNLABELLED else TRAIN)
+
+
+def _split_told_by(folder: PurePath, otherwise: int) -> int:
+    return next((index for index in map(split_index, folder.parts[::-1]) if index is not None), otherwise)
 
 
 def _decode_files(job: tuple[int, tuple[Path, ...]]) -> tuple[int, Faces]:

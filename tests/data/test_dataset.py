@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 
 from fer_core.data import FaceDataset
+from fer_core.data import dataset as dataset_module
+from fer_core.data.dataset import spread
 from fer_core.errors import DataError
 
 
@@ -65,6 +68,27 @@ def test_subset_by_positions_keeps_their_order(dataset: FaceDataset) -> None:
 def test_neighbouring_rows_are_no_copy(dataset: FaceDataset) -> None:
     assert np.shares_memory(dataset.subset(np.arange(42) >= 20).images, dataset.images)
     assert not np.shares_memory(dataset.subset(np.arange(42) % 2 == 0).images, dataset.images)
+
+
+def test_too_many_rows_for_the_memory_are_copied_to_a_file(
+    dataset: FaceDataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(dataset_module, "LARGEST_COPY", 5 * 48 * 48)
+    monkeypatch.setattr(dataset_module, "_BLOCK", 4)
+    rows = [41, 3, 7, 0, 12, 30, 31, 2, 9]
+    part = dataset.subset(np.array(rows))
+    assert_rows(part, dataset, rows)
+    assert isinstance(part.images, np.memmap)
+    assert list((tmp_path / "cache").iterdir()) == []  # the file has no name any more
+    assert not isinstance(dataset.subset(np.array(rows[:5])).images, np.memmap)
+
+
+def test_rows_spread_over_all() -> None:
+    assert spread(10, 4).tolist() == [0, 3, 6, 9]
+    assert spread(3, 4).tolist() == [0, 1, 2]
+    assert spread(28_709, 512).max() == 28_708
+    assert len(set(spread(513, 512).tolist())) == 512
 
 
 def test_splits_and_labelled_faces(dataset: FaceDataset) -> None:

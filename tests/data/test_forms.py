@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from fer_core.data import SPLITS, FaceDataset, load_dataset
+from fer_core.data import SPLITS, FaceDataset, LoadOptions, load_dataset
 from fer_core.data.load import name_of
 from fer_core.data.pictures import decode_all
 from fer_core.errors import DataError
@@ -247,6 +247,24 @@ def test_folders_are_read_by_name_whatever_its_spelling(sample: Any, names: tupl
         sample.write(f"Training/{name}/face.png", sample.pngs()[0])
     dataset = load_dataset(sample.folder)
     assert sorted(EMOTIONS[emotion] for emotion in dataset.emotions) == ["Angry", "Happy", "Sad"]
+
+
+def test_folders_of_numbers_are_read_in_the_order_asked_for(sample: Any) -> None:
+    for i in range(42):
+        stream = io.BytesIO()
+        Image.fromarray(sample.images[i]).save(stream, "PNG")
+        split = ("train", "valid", "test")[sample.splits[i]]
+        sample.write(f"numbers/{split}/{sample.emotions[i]}/{i:02d}.png", stream.getvalue())
+    folder = sample.folder / "numbers"
+    dataset = load_dataset(folder)
+    order = [int(Path(name).stem) for name in dataset.ids]
+    np.testing.assert_array_equal(dataset.emotions, sample.emotions[order])
+    np.testing.assert_array_equal(dataset.splits, sample.splits[order])
+    assert any("--label-order alphabetical" in warning for warning in dataset.summary.warnings)
+    sorted_by_name = load_dataset(folder, LoadOptions(label_order="alphabetical"))
+    meant = np.array([0, 1, 2, 3, 6, 4, 5])  # 4 Neutral, 5 Sad, 6 Surprise
+    np.testing.assert_array_equal(sorted_by_name.emotions, meant[sample.emotions[order]])
+    assert sorted_by_name.summary.warnings == ()
 
 
 def test_flat_folder_and_single_picture_are_unlabelled_test_faces(sample: Any) -> None:

@@ -53,6 +53,17 @@ def test_the_draw_hangs_on_the_seed_alone() -> None:
     assert (split_validation(faces, seed=3).splits != split_validation(faces, seed=4).splits).any()
 
 
+def test_the_draw_stays_where_faces_move_or_are_left_out() -> None:
+    faces = of_train_faces([50] * 7)
+    held_out = set(split_validation(faces, seed=3).split("validation").ids)
+    moved = faces.subset(np.random.default_rng(5).permutation(len(faces)))
+    assert set(split_validation(moved, seed=3).split("validation").ids) == held_out
+    cleaned = faces.subset(np.delete(np.arange(len(faces)), [0, 100, 200]))
+    left = held_out & set(cleaned.ids)
+    now = set(split_validation(cleaned, seed=3).split("validation").ids)
+    assert len(now ^ left) <= 3  # of each emotion that lost one, at most one comes in its place, or goes
+
+
 def test_every_face_has_the_same_chance() -> None:
     faces = of_train_faces([10, 30, 0, 0, 0, 0, 0])
     drawn = np.mean([split_validation(faces, 0.3, seed).splits == VALIDATION for seed in range(600)], axis=0)
