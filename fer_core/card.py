@@ -131,7 +131,7 @@ def model_card(scored: Scored, commands: Commands, license_id: str = "mit") -> s
             f"{config.lr:g}, seed {config.seed}; {count_parameters(scored.checkpoint.model):,} parameters."
         ),
         taught_lines=_taught_lines(run),
-        train_command=commands.train(),
+        train_command=commands.train(found is None or found.own_data),
         scores_line=(
             f"On the {result.split} split of {result.data}, n = {result.n:,}"
             + ("." if found else ", as the run itself recorded them: the faces were not at hand when this was written.")
@@ -150,7 +150,7 @@ def model_card(scored: Scored, commands: Commands, license_id: str = "mit") -> s
             )
             if note
         ],
-        evaluate_command=commands.evaluate(),
+        evaluate_commands=[commands.evaluate(each.tta) for each in (result, scored.averaged) if each],
         matrix=[(name, row) for name, row in zip(EMOTIONS, result.confusion.tolist(), strict=True)],
         wrong=f"{result.n - result.accuracy.hits:,} of {result.n:,}",
         worst_line=f"It recognises {worst} worst: {worst_share}.",

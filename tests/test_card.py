@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from huggingface_hub import ModelCard
 from fer_core.__main__ import main
 from fer_core.card import Scored, metadata, model_card, recorded_evaluation
 from fer_core.commands import card as card_command
+from fer_core.commands import evaluate as evaluate_command
 from fer_core.data import FaceDataset
 from fer_core.errors import RunError
 from fer_core.evaluation import Share
@@ -59,10 +61,12 @@ def test_the_hub_reads_the_metadata(found: Findings) -> None:
 
 
 def test_the_accuracy_over_several_views_stands_beside_the_plain_one(
-    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: FaceDataset
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faces: FaceDataset, capsys: Any
 ) -> None:
+    """And below the table a command for each, which gives that very number."""
     monkeypatch.setenv("FER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(card_command, "load_faces", lambda *_: faces)
+    for module in (card_command, evaluate_command):
+        monkeypatch.setattr(module, "load_faces", lambda *_: faces)
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["card", "run:3", "--data", "any", "--tta", "flip", "--out", str(tmp_path / "card.md"),
               "--runs", str(finished.path.parent)])  # fmt: skip
@@ -75,6 +79,17 @@ def test_the_accuracy_over_several_views_stands_beside_the_plain_one(
         results = ModelCard(text).data.eval_results
         metrics = {result.metric_name.partition(" (")[0]: result.metric_value for result in results}
         assert metrics[name] == pytest.approx(share.value, abs=1e-4)
+        (line,) = [
+            line
+            for line in text.splitlines()
+            if " evaluate run:3 " in line and ("--tta flip" in line) == (tta == "flip")
+        ]
+        assert line.startswith("    python -m fer_core ")
+        capsys.readouterr()
+        with pytest.raises(SystemExit, match=r"^0$"):
+            main([*shlex.split(line)[3:], "--json", "--runs", str(finished.path.parent)])
+        printed = json.loads(capsys.readouterr().out)
+        assert (printed["tta"], printed["accuracy"]) == (tta, pytest.approx(share.value))
 
 
 def test_the_hub_accepts_what_it_reads(found: Findings) -> None:
@@ -90,7 +105,7 @@ def test_the_text_has_what_a_card_must(found: Findings) -> None:
     for heading in ("Training data", "Scores", "Intended use", "Limits", "How to use", "Licence"):
         assert f"\n## {heading}\n" in text
     assert "84 train, 28 validation, 14 test faces" in text
-    assert found.data.fingerprint in text
+    assert text.count(found.run.data_fingerprint) == 2
     assert "None of the 28 faces stands in the training split too" in text
     assert "expected calibration error" in text
     for name, row in zip(EMOTIONS, found.evaluation.confusion.tolist(), strict=True):
@@ -107,6 +122,14 @@ def test_the_code_in_it_runs(found: Findings, finished: Run, monkeypatch: Any) -
     names: dict[str, Any] = {"faces": np.array(found.faces.images)}
     exec(code, names)
     np.testing.assert_allclose(names["prediction"].probabilities, found.probabilities, atol=2e-3)  # kept as float16
+
+
+def test_a_run_of_other_data_is_trained_on_that(found: Findings) -> None:
+    stranger = replace(found, data=replace(found.data, images=255 - found.data.images, name="Others"))
+    text = card_of(stranger)
+    assert "\nPatterns: 84 train" in text
+    assert "python train.py custom.toml --data PATH --seed 0" in text
+    assert "python -m fer_core evaluate run:3 --data faces.csv" in text
 
 
 def test_curation_is_named(found: Findings) -> None:
@@ -202,6 +225,14 @@ def test_a_card_without_the_faces_tells_what_the_run_recorded(
     assert f"| Accuracy | {line.value:.1%} |" in text
     assert "--data PATH" in text
     assert ModelCard(text).data.eval_results
+
+
+def test_recorded_scores_are_of_one_view(command: Callable[..., str], tmp_path: Path) -> None:
+    """Without the faces no network is run, so --tta would change nothing."""
+    told = "The scores that run recorded are without test-time augmentation; for --tta flip give --data the faces"
+    assert told in command("run:2", "--tta", "flip", "--out", "card.md")
+    assert not list(tmp_path.iterdir())
+    assert command("run:2", "--tta", "none", "--out", "card.md") == ""
 
 
 def test_a_card_is_printed_without_out(command: Callable[..., str], tmp_path: Path, capsys: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from fer_core.commands.common import Data, Order, RunEpoch, RunsFolder, SkipBadRows, TestTime, load_faces
 from fer_core.data import locate_data
-from fer_core.errors import CheckpointError
+from fer_core.errors import CheckpointError, ConfigError
 from fer_core.predictions import computed_probabilities
 from fer_core.report.commands import Commands, data_name, data_options
 from fer_core.report.target import check_target, write_text
@@ -51,6 +51,11 @@ def write_card(
             said = computed_probabilities(run, epoch, found.faces, tta)
             averaged = replace(replace(found, probabilities=said).evaluation, tta=tta)
         scored = Scored(run, found.checkpoint, found.evaluation, found, averaged)
+    elif tta != "none":
+        raise ConfigError(
+            f"The scores that {run.name} recorded are without test-time augmentation; for --tta {tta} give --data the "
+            "faces that it was scored on."
+        )
     else:
         scored, name = Scored(run, run.load_checkpoint(epoch), recorded_evaluation(run, epoch)), "PATH"
     text = model_card(scored, Commands(run, epoch, SPLIT, name, data_options(label_order, skip_bad_rows)), license_id)

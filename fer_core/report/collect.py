@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fer_core.calibration import Calibration, Reliability, calibrate, load_calibration, reliability
+from fer_core.config import parse_keep
 from fer_core.data import FaceDataset
 from fer_core.data.leaks import seen_in_training
 from fer_core.errors import CheckpointError, DataError
@@ -31,6 +32,7 @@ AVERAGED = 64  # faces of each emotion, for mean saliency
 REGION_FACES = 60  # of the best and of the worst label, each covered in 128 ways
 ASCENT = Ascent(steps=32)
 SURE = 0.9  # from which probability on the network is called sure
+LEAST_OF_PAIRS = 3.04  # standard errors: a difference that chance gives in 5 % of the cases to any of 21 pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,8 @@ class Findings:
     faces          the labelled faces of `split`, on which the checkpoint is scored
     probabilities  float32 (N, 7), of those
     seen           which of those stand pixel for pixel among the faces that the run was trained on, bool (N,)
-    calibration    the run's own, or fitted here on half of the faces where it has none (`stored` is False then)
+    calibration    the run's own, of whatever faces; where it has none one fitted here, on half of `faces`
+    stored         is it the run's own?
     """
 
     run: Run
@@ -85,11 +88,38 @@ class Findings:
         """Are these the very faces that the run was trained on?"""
         return self.run.began_with(self.data)
 
+    @cached_property
+    def own_data(self) -> bool:
+        """Is this the data that the run was trained on, be it before faces were left out of it or labelled anew?"""
+        return self.same_data or self.run.training_faces(self.data) is not None
+
     @property
-    def chosen_here(self) -> bool:
-        """Was the epoch picked, among several, by its score on the faces that it is scored on here?"""
-        picked = len(self.run.epochs()) > 1 and self.epoch == self.run.best_epoch()
-        return picked and self.same_data and self.split == "validation"
+    def calibrated_here(self) -> bool:
+        """Is there a calibration, and of the very faces that are scored here?"""
+        return self.calibration is not None and self.calibration.fingerprint == self.faces.fingerprint
+
+    @property
+    def scores(self) -> pd.Series[float]:
+        """The validation accuracy that the run recorded of each epoch, in their order."""
+        key = ("accuracy", "validation")
+        return self.curves[key].dropna().astype(float) if key in self.curves else pd.Series(dtype=float)
+
+    @property
+    def picked_among(self) -> int:
+        """Among how many epochs this one was picked by its score on the faces that it is scored on here; 0 for none.
+
+        What the run recorded decides, since files may be gone: the epoch that scored best was picked among all that
+        were scored, and the best of those kept (what a checkpoint is where no epoch is named) among these. The last
+        epoch can be named before there is any score, so it was not picked, even where it is the best too: unless
+        `keep_epochs` asks for the best epoch and not for the last, since then the score has the only say.
+        """
+        scores, (_, best, last) = self.scores, parse_keep(self.run.config.keep_epochs)
+        if not self.same_data or self.split != "validation" or self.epoch not in scores:
+            return 0
+        if self.epoch == scores.index[-1] and (last or not best):
+            return 0
+        rivals = (scores, scores[scores.index.isin(self.run.epochs())])
+        return next((len(among) for among in rivals if len(among) > 1 and scores[self.epoch] == among.max()), 0)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -165,7 +195,7 @@ def collect(
     """
     parts = chosen_parts(only)
     checkpoint = run.load_checkpoint(epoch)
-    data = run.split_as_in_training(data)
+    opened, data = data, run.split_as_in_training(data)
     faces = data.split(split).labelled()
     if not len(faces):
         raise DataError(f"{data.name} has no labelled faces in its {split} split; choose another one with --split.")
@@ -175,7 +205,7 @@ def collect(
     with steps("data"):
         probabilities = split_probabilities(run, checkpoint.epoch, faces, steps.within)
     with steps("leaks"):
-        learned = run.training_faces(data) if split != "train" else None
+        learned = run.training_faces(opened) if split != "train" else None
         seen = None if learned is None else seen_in_training(learned.images, faces.images)
     return _explained(Findings(run, checkpoint, data, split, faces, probabilities, parts, seen), steps)
 

@@ -34,8 +34,8 @@ class Commands:
         spoken, hidden = "" if language == "en" else f" --lang {language}", "" if show_faces else " --no-faces"
         return f"{self._on('report')}{only}{spoken}{hidden} --out {out}"
 
-    def evaluate(self) -> str:
-        return self._on("evaluate")
+    def evaluate(self, tta: str = "none") -> str:
+        return self._on("evaluate") + (f" --tta {tta}" if tta != "none" else "")
 
     def calibrate(self) -> str:
         return f"python -m fer_core calibrate {shlex.quote(f'{self.run.name}:{self.epoch}')} {self._data()}"
@@ -43,8 +43,11 @@ class Commands:
     def show_data(self) -> str:
         return f"python -m fer_core data {shlex.quote(self.data)}{self._options()}"
 
-    def train(self) -> str:
-        """`train.py` with all that the run's config changes of its recipe."""
+    def train(self, own_data: bool = True) -> str:
+        """`train.py` with all that the run's config changes of its recipe.
+
+        own_data: was the run trained on `data`? Else PATH stands for what it was trained on, which is not at hand.
+        """
         config = self.run.config
         try:
             recipe, base = config.recipe, load_recipe(config.recipe)
@@ -65,7 +68,8 @@ class Commands:
             ]
         curation = self.run.info.get("curation", {})
         parts += [f"--{what} {shlex.quote(file['file'])}" for what, file in curation.items()]
-        return " ".join([f"python train.py {shlex.quote(recipe)}", self._data(), *parts])
+        data = self._data() if own_data else "--data PATH"
+        return " ".join([f"python train.py {shlex.quote(recipe)}", data, *parts])
 
     def _on(self, command: str) -> str:
         checkpoint = shlex.quote(f"{self.run.name}:{self.epoch}")

@@ -55,7 +55,7 @@ def saliency(teller: Teller) -> Iterable[Figure]:
         scale, unit = scale_of(part_of(means.maps, "absolute")), say("averages.unit")
         drawn = pictures.over_faces(means.maps, means.faces, pictures.SALIENCY, scale, names)
     else:
-        scale, unit = float(density.max()), say("averages.unit_hidden")
+        scale, unit = float(density.max()) or 1.0, say("averages.unit_hidden")
         drawn = [
             pictures.painted(row, pictures.SALIENCY, scale, name) for row, name in zip(density, names, strict=True)
         ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pandas as pd
 from markupsafe import Markup
 
+from fer_core.errors import ConfigError
 from fer_core.report import sentences_run, svg
 from fer_core.report.figure import Figure, Teller, table
 from fer_core.report.words import NONE, TIMES, percent, significant
@@ -32,9 +33,13 @@ def data(teller: Teller) -> Iterable[Figure]:
     yield Figure(
         "table",
         table([say("protocol.setting"), say("protocol.value")], _settings(teller), numbers=False),
-        say("protocol.caption", run=found.run.name),
+        say(
+            "protocol.caption" if found.own_data else "protocol.caption_other",
+            run=found.run.name,
+            trained=sentences_run.trained_on(found.run, say),
+        ),
         sentences_run.protocol(found, say),
-        teller.commands.train(),
+        teller.commands.train(found.own_data),
     )
 
 
@@ -94,7 +99,11 @@ def _settings(teller: Teller) -> list[list[str]]:
 
 def structure(teller: Teller) -> Iterable[Figure]:
     found, say = teller.found, teller.say
-    network = structure_of(found.checkpoint.model)
+    try:
+        network = structure_of(found.checkpoint.model)
+    except ConfigError as error:
+        yield Figure("table", Markup("<p>{}</p>").format(say("structure.none", reason=error)), "", "", "")
+        return
     rows = [
         [
             step.name,
@@ -126,7 +135,7 @@ def training(teller: Teller) -> Iterable[Figure]:
     if found.curves.empty:
         yield Figure("table", Markup("<p>{}</p>").format(say("training.none")), "", "", "")
         return
-    trained = found.run.info.get("data", {}).get("name", say("protocol.unknown"))
+    trained = sentences_run.trained_on(found.run, say)
     for measure, told in (("accuracy", sentences_run.accuracy_curve), ("loss", sentences_run.loss_curve)):
         yield Figure(
             "figure",

@@ -65,13 +65,18 @@ def calibration(teller: Teller) -> Iterable[Figure]:
         n,
         (say("calibration.confidence"), say("calibration.accuracy"), say("calibration.faces")),
     )
-    to_store = found.calibration is not None and not found.stored and found.split == "validation"
+    is_to_store = found.calibrated_here and found.split == "validation"
     yield Figure(
         "figure",
         body,
         say("calibration.caption", bins=BINS, protocol=teller.protocol),
-        say.sentences([sentences_scores.calibration(found, say), say("calibration.not_stored") if to_store else ""]),
-        teller.commands.calibrate() if found.split == "validation" else teller.again("calibration"),
+        say.sentences(
+            [
+                sentences_scores.calibration(found, say),
+                say("calibration.not_stored") if is_to_store and not found.stored else "",
+            ]
+        ),
+        teller.commands.calibrate() if is_to_store else teller.again("calibration"),
     )
 
 

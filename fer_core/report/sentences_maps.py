@@ -9,11 +9,10 @@ import numpy as np
 
 from fer_core.explain.regions import REGIONS
 from fer_core.labels import EMOTIONS
-from fer_core.report.collect import Findings, region_areas, region_shares, wavelengths
+from fer_core.report.collect import LEAST_OF_PAIRS, Findings, region_areas, region_shares, wavelengths
 from fer_core.report.words import NONE, Words, percent, significant
 
 _MORE_THAN_EVEN = 1.05  # times an even share: from where on a region is named
-_LEAST_OF_PAIRS = 3.04  # standard errors: a difference that chance gives in 5 % of the cases to any of 21 pairs
 
 
 def saliency(found: Findings, say: Words) -> str:
@@ -116,14 +115,15 @@ def conv1(found: Findings, say: Words) -> str:
     if len(order) < 2:
         return say("conv1.one", layer=result.layer, first=named[0])
     first, last = order[0], order[-1]
-    difference = float(result.activations[first] - result.activations[last])
+    lowest = float(result.activations[last])
+    difference = float(result.activations[first]) - lowest
     error = math.hypot(result.errors[first], result.errors[last])
-    key = "conv1.apart" if difference > _LEAST_OF_PAIRS * error else "conv1.alike"
+    key = "conv1.apart" if difference > LEAST_OF_PAIRS * error else "conv1.alike"
     return say(
         key,
         layer=result.layer,
         first=say.listed(named[: min(3, len(order) - 1)]),
         last=named[-1],
-        share=percent(difference / float(result.activations[last]), 0),
+        share=percent(difference / lowest, 0) if lowest else NONE,
         errors=f"{difference / error:.1f}" if error and math.isfinite(error) else NONE,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_core.labels import EMOTIONS
 from fer_core.report.collect import Findings
-from fer_core.report.words import Words, percent, points
+from fer_core.report.words import NONE, Words, percent, points
 from fer_core.runs import Run
 
 
@@ -85,21 +85,26 @@ def curation(run: Run, say: Words) -> list[str]:
     ]
 
 
+def trained_on(run: Run, say: Words) -> str:
+    """What the run calls the data that it was trained on."""
+    return str(run.info.get("data", {}).get("name", say("protocol.unknown")))
+
+
 def protocol(found: Findings, say: Words) -> str:
     """What the scores may be taken for."""
     run, texts = found.run, []
     if found.same_data:
-        texts.append(say("protocol.same", fingerprint=found.data.fingerprint))
+        texts.append(say("protocol.same", fingerprint=run.data_fingerprint))
     else:
-        trained = run.info.get("data", {}).get("name", say("protocol.unknown"))
-        texts.append(say("protocol.other", trained=trained, data=found.data.name))
+        key = "protocol.curated" if found.own_data else "protocol.other"
+        texts.append(say(key, trained=trained_on(run, say), data=found.data.name))
     if found.split == "train":
         texts.append(say("protocol.training_faces"))
-    if found.chosen_here:
-        texts.append(say("protocol.chosen", epoch=found.epoch, kept=len(run.epochs())))
-        last = found.recorded(max(run.epochs()))
-        if last.n and max(run.epochs()) != found.epoch:
-            texts.append(say("protocol.last", epoch=max(run.epochs()), share=say.share(last)))
+    if found.picked_among:
+        texts.append(say("protocol.chosen", epoch=found.epoch, scored=found.picked_among))
+        last = int(found.scores.index[-1])
+        if last != found.epoch:
+            texts.append(say("protocol.last", epoch=last, share=say.share(found.recorded(last))))
     else:
         texts.append(say("protocol.not_chosen", epoch=found.epoch) if found.same_data else "")
     return say.sentences(texts)
@@ -163,7 +168,7 @@ def loss_curve(found: Findings, say: Words) -> str:
         least=f"{least:.3f}",
         last=last,
         end=f"{end:.3f}",
-        rise=percent(end / least - 1, 0),
+        rise=percent(end / least - 1, 0) if least else NONE,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from fer_core.evaluation import Share
 from fer_core.labels import EMOTIONS
-from fer_core.report.collect import FACES, SURE, Findings
+from fer_core.report.collect import FACES, LEAST_OF_PAIRS, SURE, Findings
 from fer_core.report.words import Words, percent, points
 
 
@@ -15,15 +16,24 @@ def labels(found: Findings, say: Words) -> str:
     (best, best_share), (worst, worst_share) = found.ranked[0], found.ranked[-1]
     if best == worst:
         return say("labels.one", label=say.emotion(best), share=say.share(best_share))
-    apart = best_share.interval[0] > worst_share.interval[1]
+    errors = _errors_between(best_share, worst_share)
     return say(
-        "labels.apart" if apart else "labels.overlap",
+        "labels.apart" if errors > LEAST_OF_PAIRS else "labels.alike",
         best=say.emotion(best),
         best_share=say.share(best_share),
         worst=say.emotion(worst),
         worst_share=say.share(worst_share),
+        gap=points(best_share.value - worst_share.value),
+        errors=f"{errors:.1f}",
         f1=f"{found.evaluation.macro_f1:.3f}",
     )
+
+
+def _errors_between(high: Share, low: Share) -> float:
+    """How many standard errors, as they are if both are of one proportion, lie between two shares."""
+    pooled = (high.hits + low.hits) / (high.n + low.n)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / high.n + 1 / low.n))
+    return (high.value - low.value) / error if error else 0.0
 
 
 def confusion(found: Findings, say: Words) -> str:
@@ -68,7 +78,9 @@ def calibration(found: Findings, say: Words) -> str:
         fitted = found.calibration
         texts.append(
             say(
-                "calibration.temperature",
+                "calibration.temperature" if found.calibrated_here else "calibration.elsewhere",
+                data=fitted.data,
+                split=say.split(fitted.split),
                 temperature=f"{fitted.temperature:.2f}",
                 fitted=f"{fitted.fitted_on:,}",
                 others=f"{fitted.before.faces:,}",
