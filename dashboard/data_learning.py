@@ -14,7 +14,7 @@ from fer_core.labels import COLORS, EMOTIONS
 
 PAGE = 36
 SORTS = {
-    "Most forgotten": "How often a right answer was followed by a wrong one an epoch later",
+    "Most forgotten": "How often the answer was wrong and had been right when the face was last seen",
     "Least confident": "Lowest mean probability of the label",
     "Most variable": "Largest standard deviation of that probability",
     "Learned last": "First right answer latest; those never learned come first",
@@ -93,7 +93,7 @@ def _told_learning(chosen: Choice, found: Learning, within: np.ndarray, unseen: 
         f"n = {len(within):,}: {shares}; **{never:,}** never learned, **{forgotten:,}** forgotten at least once."
         + (f" Another **{unseen:,}** were shown only mixed with others." if unseen else ""),
         help="As seen in training itself: on augmented faces, with dropout. Learned: the label was the most probable "
-        "emotion. Forgotten: right in one epoch, wrong in the next (Toneva et al. 2019)",
+        "emotion. Forgotten: wrong, and right when the face was last seen (Toneva et al. 2019)",
     )
 
 

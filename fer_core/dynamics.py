@@ -114,7 +114,7 @@ class Dynamics:
 
     @cached_property
     def correctness(self) -> np.ndarray:
-        """float32 (n,), 0..1: the share of the epochs in which the answer was right."""
+        """float32 (n,), 0..1: the share of the epochs that showed the face in which the answer was right."""
         seen = (~np.isnan(self.signed)).sum(axis=0)
         return np.asarray(self.right.sum(axis=0) / np.maximum(seen, 1), np.float32)
 
@@ -135,9 +135,12 @@ class Dynamics:
 
     @cached_property
     def times_forgotten(self) -> np.ndarray:
-        """int (n,): how often a right answer was followed by a wrong one in the next epoch (a forgetting event)."""
-        wrong = np.signbit(self.signed) & ~np.isnan(self.signed)
-        return np.asarray((self.right[:-1] & wrong[1:]).sum(axis=0))
+        """int (n,): how often the answer was wrong and had been right when the face was last seen (forgetting events);
+        epochs that did not show the face do not count."""
+        seen, epoch = ~np.isnan(self.signed), np.arange(self.epochs, dtype=np.int32)[:, None]
+        last = np.maximum.accumulate(np.where(seen, epoch, 0), axis=0)  # (epochs, n): when each face was last seen
+        was_right = np.take_along_axis(self.right, last, axis=0)
+        return np.asarray((was_right[:-1] & (seen & ~self.right)[1:]).sum(axis=0))
 
     @cached_property
     def ambiguous_from(self) -> float:

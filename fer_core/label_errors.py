@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,10 +25,10 @@ from fer_core.data import FaceDataset
 from fer_core.data.cache import cache_dir, moved_into_place
 from fer_core.data.duplicates import Groups, copies, exact_duplicates, near_duplicates
 from fer_core.data.keys import face_keys
-from fer_core.errors import DataError
+from fer_core.errors import DataError, RunError
 from fer_core.evaluation import Share
 from fer_core.labels import EMOTIONS, UNLABELLED
-from fer_core.runs import Run, create_run, halved
+from fer_core.runs import HEARTBEAT_TIMEOUT, Run, create_run, halved
 
 if TYPE_CHECKING:
     from fer_core.training import Progress
@@ -125,7 +126,8 @@ def out_of_fold(
     groups: the copies among them (`duplicates.copies`), where they are known already. report: called with the share
     done, 0..1; an exception it raises stops the work, which goes on after its last whole epoch when it is asked for
     again.
-    Raises DataError where there are fewer than 2 faces a fold, or one is unlabelled.
+    Raises DataError where there are fewer than 2 faces a fold, or one is unlabelled, RunError where another process is
+    at it.
     """
     if len(train) < 2 * folds or (train.emotions == UNLABELLED).any():
         raise DataError(f"{train.name} has {len(train)} labelled training faces; {folds} folds need 2 each.")
@@ -169,6 +171,7 @@ def _ask_fold(
         return answers
     faces = replace(train, splits=asked.astype(np.int8))  # the part that is asked about is its validation split
     run, begun = Run(folder / f"fold-{fold}"), (folder / f"fold-{fold}" / "state.safetensors").exists()
+    _require_idle(run)
     if not begun:
         shutil.rmtree(run.path, ignore_errors=True)
         run = create_run(folder, run.name, run_info(config, faces, device))
@@ -185,6 +188,17 @@ def _ask_fold(
         np.save(stream, answers)
     shutil.rmtree(run.path, ignore_errors=True)
     return answers
+
+
+def _require_idle(run: Run) -> None:
+    """Raises RunError where a process trains the network, or may just have made its folder in order to."""
+    status = run.status()
+    if status.state == "running":
+        raise RunError(f"{run.path} is already being trained by process {status.pid}; stop that one first.")
+    with suppress(FileNotFoundError):
+        age = time.time() - run.path.stat().st_mtime
+        if age < HEARTBEAT_TIMEOUT and not (run.path / "status.json").exists():
+            raise RunError(f"{run.path} was begun {age:.0f} seconds ago and may be in use; try again in a minute.")
 
 
 def _folder(train: FaceDataset, config: TrainConfig, folds: int) -> Path:

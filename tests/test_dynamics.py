@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +153,21 @@ def test_statistics_by_hand() -> None:
     assert found.first_learned.tolist() == [2, 1, 0, 1, 3]
     assert found.times_forgotten.tolist() == [1, 0, 0, 1, 0]
     assert found.regions.tolist() == ["ambiguous", "easy", "hard", "ambiguous", "easy"]
+
+
+def test_epochs_that_did_not_show_a_face_hide_no_forgetting() -> None:
+    """Most do not where batches are mixed. Toneva et al. compare each answer with the one before it of that face."""
+    nan = math.nan
+    by_hand = [[0.9, 0.9, nan, nan], [nan, nan, -0.2, nan], [-0.1, nan, nan, 0.8], [nan, -0.4, 0.7, nan]]
+    found = Dynamics(np.arange(4, dtype=np.uint64), np.array(by_hand, np.float16))
+    assert found.times_forgotten.tolist() == [1, 1, 0, 0]
+    rng = np.random.default_rng(4)
+    signed = (rng.uniform(0, 1, (40, 300)) * rng.choice([-1, 1], (40, 300))).astype(np.float16)
+    signed[rng.random((40, 300)) < 0.7] = nan
+    answers = [[value > 0 for value in face if not math.isnan(value)] for face in signed.T]
+    expected = [sum(was and not now for was, now in pairwise(face)) for face in answers]
+    assert Dynamics(np.arange(300, dtype=np.uint64), signed).times_forgotten.tolist() == expected
+    assert max(expected) > 3
 
 
 def test_what_never_varied_is_not_ambiguous() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +16,10 @@ import fer_core.training
 from fer_core.config import TrainConfig, make_config
 from fer_core.data import FaceDataset, demo_faces
 from fer_core.data.duplicates import Groups
-from fer_core.errors import DataError
+from fer_core.errors import DataError, RunError
 from fer_core.label_errors import (
     LabelErrors,
+    _folder,
     assign_folds,
     default_config,
     find_label_errors,
@@ -24,7 +27,7 @@ from fer_core.label_errors import (
     out_of_fold,
 )
 from fer_core.predictions import split_probabilities
-from fer_core.runs import Run
+from fer_core.runs import Run, create_run
 
 CHECKPOINTS = Path(__file__).parent.parent / "checkpoints"
 QUICK = make_config(
@@ -186,6 +189,43 @@ def test_stopped_work_goes_on_to_the_same_answers(
     np.testing.assert_array_equal(out_of_fold(train, config, folds=2, device="cpu"), whole)
     left = [path.name for path in (tmp_path / "stopped" / "out-of-fold").glob("*/*")]
     assert sorted(left) == ["fold-0.npy", "fold-1.npy", "probabilities.npy"]
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "refusal"),
+    [
+        ("running", 0, r"fold-0 is already being trained by process \d+; stop that one first\.$"),
+        ("", 2, r"fold-0 was begun \d seconds ago and may be in use; try again in a minute\.$"),
+        ("", 120, None),  # killed before it began
+        ("stopped", 2, None),
+        ("failed", 2, None),
+    ],
+)
+def test_what_another_process_has_just_begun_is_left_to_it(
+    flipped: Any,
+    tiny: Callable[..., TrainConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    age: int,
+    refusal: str | None,
+) -> None:
+    """No state is there to go on from yet: such a folder was deleted, also where it was in use."""
+    train, _ = flipped
+    config = tiny(epochs=2, keep_epochs="last")
+    monkeypatch.setenv("FER_CACHE", str(tmp_path))
+    other = create_run(_folder(train, config, 2), "fold-0", {"config": config.to_dict(), "note": "the other's"})
+    if state:
+        other.write_status(state)
+    os.utime(other.path, (time.time() - age,) * 2)
+
+    def begun(*_: Any, **__: Any) -> None:
+        raise StoppedError
+
+    monkeypatch.setattr(fer_core.training, "fit", begun)
+    with pytest.raises(RunError if refusal else StoppedError, match=refusal):
+        out_of_fold(train, config, folds=2, device="cpu")
+    assert ("note" in Run(other.path).info) == bool(refusal)
 
 
 def test_too_few_faces(faces: FaceDataset) -> None:

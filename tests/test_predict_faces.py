@@ -26,7 +26,7 @@ from fer_core.faces import Face, crop_faces, find_faces
 from fer_core.inference import Predictor
 from fer_core.labels import EMOTIONS
 from fer_core.scanning import list_files, scan_files
-from fer_core.video import read_video
+from fer_core.video import _turn, read_video
 
 PORTRAITS = Path(data.__file__).parent / "demo" / "portraits"
 EDGES = ("left", "top", "right", "bottom")
@@ -59,12 +59,18 @@ class Bright:
 
 
 def film(
-    path: Path, count: int, size: tuple[int, int] = (64, 48), rate: int = 10, picture: Image.Image | None = None
+    path: Path,
+    count: int,
+    size: tuple[int, int] = (64, 48),
+    rate: int = 10,
+    picture: Image.Image | None = None,
+    aspect: Fraction = Fraction(1),
 ) -> Path:
-    """A video whose frame i is gray 2 i, or a still picture."""
+    """A video whose frame i is gray 2 i, or a still picture; `aspect`: how many times as wide as high a pixel is."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = *size, "yuv420p", 8_000_000
+        stream.codec_context.sample_aspect_ratio = aspect
         for i in range(count):
             still = picture.resize(size) if picture else Image.new("RGB", size, (2 * i % 256,) * 3)
             container.mux(stream.encode(av.VideoFrame.from_image(still)))
@@ -115,21 +121,71 @@ def test_a_slow_or_silent_end_is_no_damage(tmp_path: Path, name: str) -> None:
     assert len(list(read_video(path))) == 20
 
 
-@pytest.mark.parametrize(("quarters", "matrix"), [(1, (0, 1, -1, 0)), (2, (-1, 0, 0, -1)), (3, (0, -1, 1, 0))])
-def test_a_video_is_turned_as_its_camera_was_held(tmp_path: Path, quarters: int, matrix: tuple[int, ...]) -> None:
-    """A phone held upright stores rows as columns, and in the track's header how to turn them: `quarters` clockwise."""
-    upright = np.zeros((64, 48, 3), np.uint8) if quarters % 2 else np.zeros((48, 64, 3), np.uint8)
-    upright[: len(upright) // 2] = (255, 255, 255)
-    upright[len(upright) // 2 :, :24] = (0, 0, 255)  # its upper half is white, its lower left quarter blue
-    path = film(tmp_path / "a.mp4", 2, picture=Image.fromarray(np.ascontiguousarray(np.rot90(upright, quarters))))
+IN_QUARTERS = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)]
+MIRRORED = [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)]
+
+
+def set_matrix(path: Path, matrix: tuple[int, ...]) -> None:
+    """Writes a, b, c, d of the matrix in the track's header (ISO/IEC 14496-12, 8.3.2), its entries times 65536."""
     written = bytearray(path.read_bytes())
-    at = written.index(b"tkhd") + 4 + 40  # ISO/IEC 14496-12, 8.3.2: the matrix, its entries times 65536
+    at = written.index(b"tkhd") + 4 + 40
     a, b, c, d = (65536 * each for each in matrix)
     written[at : at + 20] = struct.pack(">5i", a, b, 0, c, d)
     path.write_bytes(written)
-    frame = next(read_video(path)).rgb.astype(int)
-    assert frame.shape == upright.shape
-    assert np.abs(frame - upright).mean() < 12
+
+
+@pytest.mark.parametrize("matrix", IN_QUARTERS + MIRRORED)
+def test_a_video_is_shown_as_its_header_says(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    """A phone held upright stores rows as columns, some cameras and tools a mirror image: what is stored at (x, y) is
+    shown at (a x + c y, b x + d y), but for a shift."""
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24], stored[24:, :24] = (255, 255, 255), (0, 0, 255)  # like none of its turns and mirror images
+    set_matrix(film(tmp_path / "a.mp4", 2, picture=Image.fromarray(stored)), matrix)
+    a, b, c, d = matrix
+    y, x = np.mgrid[:48, :64]
+    row, column = b * x + d * y, a * x + c * y
+    row, column = row - row.min(), column - column.min()
+    shown = np.zeros((row.max() + 1, column.max() + 1, 3), np.uint8)
+    shown[row, column] = stored
+    frame = next(read_video(tmp_path / "a.mp4")).rgb
+    assert frame.shape == shown.shape
+    assert frame.flags.c_contiguous
+    assert np.abs(frame.astype(int) - shown).mean() < 12
+
+
+@pytest.mark.parametrize("matrix", IN_QUARTERS)
+def test_a_frame_with_side_data_unknown_to_pyav_is_turned_by_its_angle(tmp_path: Path, matrix: tuple[int, ...]) -> None:
+    path = film(tmp_path / "a.mp4", 2)
+    set_matrix(path, matrix)
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+
+        class Spatial:
+            """The frame with what every frame of a spatial video has: side data of another kind."""
+
+            rotation = frame.rotation
+
+            @property
+            def side_data(self) -> object:
+                raise ValueError("32 is not a valid Type")
+
+        assert _turn(Spatial()) == pytest.approx(matrix, abs=1e-6)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("aspect", "width"), [(Fraction(3, 2), 96), (Fraction(1, 2), 32), (Fraction(1), 64), (Fraction(100), 64)]
+)
+def test_the_pixels_of_a_video_are_made_square(tmp_path: Path, aspect: Fraction, width: int) -> None:
+    """Anamorphic video; what no camera writes is not believed."""
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:, 16:] = 255
+    path = film(tmp_path / "a.mp4", 2, picture=Image.fromarray(stored), aspect=aspect)
+    frame = next(read_video(path)).rgb
+    assert frame.shape == (48, width, 3)
+    assert (frame < 128).all(axis=2).mean() == pytest.approx(1 / 4, abs=0.02)
+    set_matrix(path, (0, 1, -1, 0))
+    turned = next(read_video(path)).rgb  # pixels are stretched as they are stored, and turned after
+    np.testing.assert_array_equal(turned, np.rot90(frame, -1))
 
 
 def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:

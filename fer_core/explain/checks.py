@@ -206,44 +206,31 @@ def ssim(a: np.ndarray, b: np.ndarray, window: int = 7) -> float:
     return float(local.mean())
 
 
-# -- infidelity and sensitivity (Yeh et al. 2019), by Captum ---------------------------------------
+# -- infidelity and sensitivity (Yeh et al. 2019) --------------------------------------------------
 
 
 def infidelity(ask: Question, method: Method, values: np.ndarray, seed: int = 0) -> tuple[float, np.ndarray]:
     """Of the map `values` (48, 48), and of the same with its cells in random order, (RANDOM_ORDERS,): the mean squared
     error with which the map foretells how the score changes when a random square is covered, the map scaled as suits
-    it best, as a share of the mean square of those changes."""
+    it best, as a share of the mean square of those changes.
+
+    Captum's measure with `normalize=True`, but that the scale is never negative: a map that foretells the opposite of
+    what happens accounts for nothing.
+    """
     import torch
-    from captum.metrics import infidelity as captum_infidelity
 
-    from fer_core.explain.score import Score
-
-    rng = np.random.default_rng(seed)
-    shuffled = [_shuffled_cells(values, rng) for _ in range(RANDOM_ORDERS)]
-    maps = torch.from_numpy(np.stack([values, *shuffled, np.zeros_like(values)])).to(ask.inputs)[:, None]
-    n = len(maps)
-
-    def cover(inputs: Tensor) -> tuple[Tensor, Tensor]:  # each map sees the same squares
-        squares = torch.from_numpy(random_squares(len(inputs) // n, rng)).to(inputs).repeat(n, 1, 1)[:, None]
-        covered = inputs * (1 - squares)
-        return (inputs * squares if method.per_gray else squares), covered
-
-    errors = (
-        captum_infidelity(
-            Score(ask.model),
-            cover,
-            ask.inputs.detach().expand(n, -1, -1, -1),
-            maps,
-            additional_forward_args=ask.weights.expand(n, -1),
-            n_perturb_samples=SQUARES,
-            max_examples_per_batch=max(n, _AT_ONCE // n * n),
-            normalize=True,
-        )
-        .cpu()
-        .numpy()
-    )
-    shares = errors / errors[-1] if errors[-1] > 0 else np.ones(n)  # a map of zeros accounts for nothing
-    return float(shares[0]), shares[1:-1]
+    rng, face = np.random.default_rng(seed), ask.inputs.detach()
+    maps = np.stack([values, *(_shuffled_cells(values, rng) for _ in range(RANDOM_ORDERS))])
+    squares = torch.from_numpy(random_squares(SQUARES, rng)).to(face)[:, None]  # each map sees the same
+    scores = ask.scores(torch.cat([face, face * (1 - squares)])[:, None])[:, 0]
+    lost = (scores[0] - scores[1:]).double().cpu().numpy()  # (SQUARES,)
+    weights = (face * squares if method.per_gray else squares).flatten(1).double().cpu().numpy()
+    told = weights @ maps.reshape(len(maps), -1).T  # (SQUARES, maps)
+    size = (told**2).sum(axis=0)
+    scale = np.divide(lost @ told, size, out=np.zeros(len(maps)), where=size > 0).clip(min=0)
+    errors, all_lost = ((scale * told - lost[:, None]) ** 2).sum(axis=0), (lost**2).sum()
+    shares = errors / all_lost if all_lost > 0 else np.ones(len(maps))
+    return float(shares[0]), shares[1:]
 
 
 def random_squares(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -265,7 +252,8 @@ def _shuffled_cells(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def sensitivity_of(ask: Question, method: Method, seed: int = 0) -> float:
-    """The largest change of the map (Frobenius norm, as a share of the map's) over `NOISY_COPIES` of the face."""
+    """The largest change of the map (Frobenius norm, as a share of the map's) over `NOISY_COPIES` of the face, by
+    Captum."""
     import torch
     from captum.metrics import sensitivity_max
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_core.evaluation import Z_95
+from fer_core.explain.intervals import half_interval
 from fer_core.labels import EMOTIONS, UNLABELLED
 
 NEAREST = 10
@@ -71,10 +71,10 @@ class Agreement:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean over faces, by the normal distribution; (0, 1) below two faces."""
+        """95 % interval of the mean over faces, by Student's t; (0, 1) below two faces."""
         if self.n < 2:
             return 0.0, 1.0
-        half = Z_95 * float(self.shares.std(ddof=1)) / math.sqrt(self.n)
+        half = float(half_interval(self.shares))
         return max(0.0, self.value - half), min(1.0, self.value + half)
 
     @property

@@ -63,7 +63,7 @@ def regions(found: Findings, say: Words) -> str:
     texts = []
     for name in sorted(study.emotions, key=lambda each: [label for label, _ in found.ranked].index(each)):
         i = study.emotions.index(name)
-        sure = [int(j) for j in np.argsort(-study.mean[i]) if study.mean[i, j] > study.half[i, j]]
+        sure = [int(j) for j in np.argsort(-study.mean[i]) if study.sure[i, j]]
         parts = [
             say(
                 "regions.part",

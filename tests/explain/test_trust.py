@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from captum.metrics import infidelity as captum_infidelity
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -230,24 +231,54 @@ def test_of_a_linear_score_its_gradient_accounts_for_all(linear: Checkpoint, fac
     assert random.min() > 0.1
 
 
-def test_infidelity_is_the_residual_of_the_best_scaling(net: Checkpoint, face: np.ndarray) -> None:
+def captums(net: Checkpoint, face: np.ndarray, maps: np.ndarray, squares: np.ndarray, per_gray: bool) -> np.ndarray:
+    """Captum's infidelity of Fear, each map (N, 48, 48) scaled as suits it best with either sign, as a share of that of
+    a map of zeros."""
+    maps, inputs = np.concatenate([maps, np.zeros((1, 48, 48))]), net.preprocess(face[None])
+    n = len(maps)
+
+    def cover(repeated: Tensor) -> tuple[Tensor, Tensor]:
+        masks = torch.from_numpy(squares).repeat(n, 1, 1)[:, None]
+        return (repeated * masks if per_gray else masks), repeated * (1 - masks)
+
+    values = torch.from_numpy(maps).float()[:, None]
+    expanded = inputs.expand(n, -1, -1, -1)
+    errors = captum_infidelity(
+        net.model, cover, expanded, values, target=2, n_perturb_samples=len(squares), normalize=True
+    ).numpy()
+    return np.asarray(errors[:-1] / errors[-1])
+
+
+@pytest.mark.parametrize("method", ["occlusion", "saliency"])
+def test_infidelity_is_captums_and_an_opposite_map_accounts_for_nothing(
+    net: Checkpoint, face: np.ndarray, method: str
+) -> None:
     values = np.random.default_rng(6).normal(0, 1, (48, 48)).astype(np.float32)
-    own, _ = infidelity(make_question(net, face[None], FEAR), METHODS["occlusion"], values, seed=9)
+    ask = make_question(net, face[None], FEAR)
+    own, random = infidelity(ask, METHODS[method], values, seed=9)
+    opposite, opposite_random = infidelity(ask, METHODS[method], -values, seed=9)
     rng = np.random.default_rng(9)
-    for _ in range(RANDOM_ORDERS):  # what the shuffled maps draw first
-        rng.permutation(144)
-    told, changes, inputs, left = [], [], net.preprocess(face[None]), checks.SQUARES
-    per_call = checks._AT_ONCE // (RANDOM_ORDERS + 2)
-    while left:
-        squares = random_squares(min(per_call, left), rng)
-        left -= len(squares)
-        with torch.no_grad():
-            whole = net.model(inputs)[0, 2]
-            changes += list((whole - net.model(inputs * (1 - torch.from_numpy(squares)[:, None]))[:, 2]).numpy())
-        told += list((squares * values).sum(axis=(1, 2)))
-    x, y = np.array(told, float), np.array(changes, float)
-    residual = ((y - x * (x @ y) / (x @ x)) ** 2).mean() / (y**2).mean()
-    assert own == pytest.approx(residual, abs=1e-3)
+    maps = [values, *(checks._shuffled_cells(values, rng) for _ in range(RANDOM_ORDERS))]
+    squares = random_squares(checks.SQUARES, rng)
+    expected = captums(net, face, np.stack(maps), squares, METHODS[method].per_gray)
+    pairs = np.sort([[own, *random], [opposite, *opposite_random]], axis=0)
+    np.testing.assert_allclose(pairs[0], expected, atol=1e-3)  # of a map and its negative one is Captum's,
+    np.testing.assert_array_equal(pairs[1], 1)  # and the other foretells the opposite of what happens
+    assert pairs[0].max() < 1
+
+
+def test_the_negative_of_a_true_map_fails(linear: Checkpoint, face: np.ndarray) -> None:
+    result, ask = attribute(linear, face[None], "integrated-gradients", "Fear"), make_question(linear, face[None], FEAR)
+    own, random = infidelity(ask, METHODS["integrated-gradients"], -result.maps[0])
+    assert own == 1
+    assert not (own < random).any()
+
+
+def test_of_a_score_that_covering_leaves_alone_no_map_accounts(linear: Checkpoint) -> None:
+    gray = np.full((48, 48), 127.5)
+    own, random = infidelity(make_question(linear, gray[None], FEAR), METHODS["occlusion"], np.ones((48, 48)))
+    assert own == 1
+    assert (random == 1).all()
 
 
 def test_sensitivity_of_a_linear_score_is_nought(linear: Checkpoint, face: np.ndarray) -> None:
