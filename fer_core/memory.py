@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
-_LARGEST_KEPT = 32 << 20  # bytes; more is refused
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # as malloc.h numbers them
 
 
 def keep_freed_memory() -> bool:
@@ -17,6 +16,4 @@ def keep_freed_memory() -> bool:
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         return False
-    return all(
-        libc.mallopt(what, size) for what, size in ((_MMAP_THRESHOLD, _LARGEST_KEPT), (_TRIM_THRESHOLD, 2**31 - 1))
-    )
+    return all(libc.mallopt(what, value) for what, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1)))

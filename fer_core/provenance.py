@@ -33,7 +33,7 @@ def _commit() -> str | None:
     describe = ["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+changes"]
     command = ["git", "-C", str(Path(__file__).parent), *describe]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 

@@ -155,7 +155,7 @@ class Run:
 
     @property
     def data_fingerprint(self) -> str:
-        """`fingerprint_without_test` of the faces that the run was trained and scored on; "" where it did not note it."""
+        """`fingerprint_without_test` of the data that the run was trained and scored on; "" where it noted none."""
         return str(self.info.get("data", {}).get("fingerprint", ""))
 
     def began_with(self, dataset: FaceDataset) -> bool:

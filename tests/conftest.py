@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fer_core.data import FaceDataset
 from fer_core.runs import Run, create_run
 
 ROOT = Path(__file__).parent.parent
+PATIENCE = 300.0  # s: beside other work PyTorch alone takes a minute to be imported; nothing here is a measurement
 TINY = {
     "model": "EmotionResNet",
     "model_args": {"widths": [4, 8]},
@@ -41,10 +42,12 @@ def fer2013_path() -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's own cache; all tests share one, so FER2013 is decoded once."""
-    monkeypatch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test and no fixture reads or fills the user's own cache; all share one, so FER2013 is decoded once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FER_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from fer_core.data import LoadOptions, load_dataset
 from fer_core.errors import ConfigError, RunError
 from fer_core.launch import is_alive, log_path, read_log, resume_training, start_training
 from fer_core.runs import Run
+from tests.conftest import PATIENCE
 
 RECIPE = """
 model = "EmotionResNet"
@@ -55,7 +56,7 @@ def runs(tmp_path: Path) -> Any:
             process.wait()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
@@ -70,7 +71,7 @@ def ended(runs: Path, name: str) -> Run:
 def test_a_training_from_start_to_end(recipe: str, data: Path, runs: Path) -> None:
     name = start_training(recipe, data, runs, epochs=3, seed=7, keep_epochs="all")
     assert name == "small"
-    assert is_alive(runs, name)
+    assert is_alive(runs, name) or Run(runs / name).status().state == "finished"  # where this process had to wait
     run = ended(runs, name)
     assert run.status().state == "finished", read_log(runs, name)
     assert (run.config.epochs, run.config.seed, run.config.keep_epochs) == (3, 7, "all")
@@ -84,7 +85,7 @@ def test_a_training_from_start_to_end(recipe: str, data: Path, runs: Path) -> No
 
 
 def test_stop_and_resume(recipe: str, data: Path, runs: Path) -> None:
-    name = start_training(recipe, data, runs, epochs=2000, seed=0, name=" mine ", keep_epochs="last")
+    name = start_training(recipe, data, runs, epochs=10_000, seed=0, name=" mine ", keep_epochs="last")
     assert name == "mine"
     run = Run(runs / name)
     wait_for(lambda: len(run.metrics()) >= 4)
@@ -94,11 +95,11 @@ def test_stop_and_resume(recipe: str, data: Path, runs: Path) -> None:
     ended(runs, name)
     assert run.status().state == "stopped"
     stopped_at = len(run.metrics()) // 2
-    assert 2 <= stopped_at < 2000
+    assert 2 <= stopped_at < 10_000
 
     run.set_config(run.extended({"epochs": stopped_at + 2}))
     resume_training(name, "where the page looks", runs)  # but it was begun on other faces, and goes on on these
-    assert is_alive(runs, name)
+    assert is_alive(runs, name) or run.status().state == "finished"
     ended(runs, name)
     assert Run(run.path).status().state == "finished", read_log(runs, name)
     validation = run.metrics()[run.metrics()["split"] == "validation"]
@@ -109,7 +110,7 @@ def test_stop_and_resume(recipe: str, data: Path, runs: Path) -> None:
 
 
 def test_a_process_that_was_killed_counts_as_interrupted(recipe: str, data: Path, runs: Path) -> None:
-    name = start_training(recipe, data, runs, epochs=2000, seed=0)
+    name = start_training(recipe, data, runs, epochs=10_000, seed=0)
     run = Run(runs / name)
     wait_for(lambda: len(run.metrics()) >= 1)
     launch._processes[run.path.resolve()].kill()

@@ -15,7 +15,7 @@ from fer_core.memory import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
-        arrays = [np.full(8 << 20, 1, np.uint8) for _ in range(6)]
+        arrays = [np.full(mib << 20, 1, np.uint8) for mib in (8, 8, 8, 8, 64)]
         del arrays
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
@@ -27,7 +27,7 @@ print(faults())
 
 
 def faults(how: str) -> int:
-    """Page faults while 48 MiB are asked for and freed ten times."""
+    """Page faults while 96 MiB are asked for and freed ten times."""
     result = subprocess.run([sys.executable, "-c", ROUNDS, how], capture_output=True, text=True, check=False)
     if result.returncode == 77:
         pytest.skip("the system's C library is not glibc")

@@ -21,6 +21,7 @@ from fer_core.onnx_backend import CALLS, SLICE, TOLERANCE, OnnxBackend, run_in_s
 from fer_core.onnx_export import open_session, to_onnx
 from fer_core.preprocess import Preprocess
 from fer_core.runs import Checkpoint, Run
+from tests.conftest import PATIENCE
 
 CPU = torch.device("cpu")
 
@@ -42,7 +43,7 @@ def levels(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, 48, 48)).astype(np.uint8)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came"
@@ -67,7 +68,7 @@ class Counted:
 
     def __call__(self) -> bytes:
         self.calls += 1
-        self.go.wait(60)
+        self.go.wait(PATIENCE)
         if isinstance(self.content, Exception):
             raise self.content
         return self.content

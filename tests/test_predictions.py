@@ -62,7 +62,7 @@ def test_the_runs_own_file_answers_for_its_own_faces(
         found = split_probabilities(copied, epoch, validation)
         assert found.shape == (28, 7)
         assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, probabilities.astype(np.float16))
+        np.testing.assert_array_equal(found, halved(probabilities))
     assert not cache.exists()
 
 

@@ -18,9 +18,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
+from tests.conftest import PATIENCE as SECONDS
+
 ROOT = Path(__file__).parent.parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
-PATIENCE = 60_000  # ms: on a busy machine everything takes its time, and nothing here is a measurement
+PATIENCE = 1000 * SECONDS  # ms
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / ".streamlit").symlink_to(ROOT / ".streamlit")
     for name in ("report-resnet", "report-cnn"):
         shutil.copytree(ROOT / "checkpoints" / name, folder / "checkpoints" / name)
+    for tries_left in (2, 1, 0):  # another program may take the free port before the server does
+        url, process = started(folder)
+        try:
+            if wait_until_healthy(url, process):
+                yield Server(url, folder / "checkpoints")
+                break
+        finally:
+            process.terminate()
+            process.wait()
+        assert tries_left, f"the server ended: {(folder / 'log.txt').read_text()}"
+    errors = [line for line in (folder / "log.txt").read_text().splitlines() if "Traceback" in line or "Error:" in line]
+    assert errors == [], (folder / "log.txt").read_text()
+
+
+def started(folder: Path) -> tuple[str, subprocess.Popen[bytes]]:
+    """A server on a port that was free a moment ago; what it says goes to log.txt."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -47,28 +65,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             [*command, "--server.port", str(port), "--server.headless", "true"],
             cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-    try:
-        url = f"http://localhost:{port}"
-        wait_until_healthy(url, process)
-        yield Server(url, folder / "checkpoints")
-    finally:
-        process.terminate()
-        process.wait()
-    errors = [line for line in (folder / "log.txt").read_text().splitlines() if "Traceback" in line or "Error:" in line]
-    assert errors == [], (folder / "log.txt").read_text()
+    return f"http://localhost:{port}", process
 
 
-def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+def wait_until_healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
+    """Until it answers; False where it has ended."""
+    deadline = time.monotonic() + SECONDS
+    while process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/_stcore/health") as answer:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=5) as answer:
                 if answer.status == 200:
-                    return
-        except (urllib.error.URLError, ConnectionError):
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.1)
+                    return process.poll() is None  # else another program's answer
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        assert time.monotonic() < deadline, "the server does not answer"
+        time.sleep(0.1)
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -115,10 +127,12 @@ class Visit:
         return self.page
 
     def settle(self) -> None:
-        """Until nothing is being computed and nothing on the page is left from before."""
+        """Until nothing is being computed, nothing on the page is left from before, and its pictures are there: what
+        comes later moves what is to be clicked."""
         self.page.wait_for_function(
             "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
             " && document.querySelector('h1') && !document.querySelector('[data-stale=true]')"
+            " && [...document.images].every(image => image.complete)"
         )
 
     def download(self, name: str) -> Any:
@@ -171,8 +185,8 @@ class Visit:
 
         def click() -> None:
             mark.scroll_into_view_if_needed()
-            box = mark.bounding_box()
-            self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            if box := mark.bounding_box():  # else it is just being drawn anew
+                self.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
         return self.insist(click, parameter)
 

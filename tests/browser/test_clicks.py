@@ -76,7 +76,8 @@ def test_a_face_is_opened_shared_and_stepped_from(visit: Any, validation: FaceDa
     page.locator("button.tile[aria-pressed=true]").wait_for()
     person.wait_query(face=first)
     page.get_by_test_id("stImage").locator("img").wait_for()
-    assert page.get_by_text(first, exact=True).is_visible()
+    page.get_by_text(first, exact=True).wait_for()
+    person.settle()
 
     friend = visit()
     friend.page.goto(page.url)
@@ -86,8 +87,11 @@ def test_a_face_is_opened_shared_and_stepped_from(visit: Any, validation: FaceDa
     page.get_by_role("button", name="Shortcut →").click()
     person.wait_query(face=second)
     page.get_by_text(second, exact=True).wait_for()
+    person.settle()
     page.keyboard.press("ArrowLeft")
     person.wait_query(face=first)
+    page.get_by_text(first, exact=True).wait_for()
+    person.settle()
     page.locator(".st-key-close-face button").first.click()
     person.wait_query(face=None)
     page.get_by_text(first, exact=True).wait_for(state="detached")
@@ -109,9 +113,11 @@ def test_filters_stand_in_the_url_and_can_be_cleared(visit: Any, validation: Fac
     page.get_by_role("radio", name="Wrong").click()
     person.wait_query(outcome="Wrong")
     page.get_by_text(f"of {len(validation)} faces").wait_for()
+    person.settle()
     page.get_by_label("Search by id").fill("no such face")
     page.get_by_label("Search by id").press("Enter")
     page.get_by_text("No face fits these filters.").wait_for()
+    person.settle()
     page.get_by_role("button", name="Clear the filters").click()
     page.get_by_text(f"{len(validation)} faces", exact=True).wait_for()
     person.wait_query(outcome=None, id=None, checkpoint="report-cnn:6")
@@ -150,9 +156,10 @@ def test_a_cell_of_the_matrix(visit: Any, validation: FaceDataset, cnn: Any) -> 
     page.get_by_role("heading", name=f"{EMOTIONS[true]} taken for {EMOTIONS[predicted]}: {count} faces").wait_for()
     inside = set(validation.ids[(validation.emotions == true) & (said == predicted)])
     assert set(person.tiles(count)) == inside
+    person.settle()
     page.locator("button.tile").first.click()
     page.locator("button.tile[aria-pressed=true]").wait_for()
-    assert person.query["face"] in inside
+    person.wait(lambda: person.query.get("face") in inside, "one of these faces in the URL")
 
 
 def test_a_cell_of_faces_that_are_not_here(visit: Any) -> None:
@@ -174,6 +181,7 @@ def test_the_slider_moves_the_epoch(visit: Any) -> None:
     for epoch in (20, 50):
         slider.press("ArrowRight")
         page.get_by_text(f"report-cnn:{epoch} on FER2013").wait_for()
+        person.settle()
     person.wait_query(checkpoint="report-cnn:50")
     person.wait_choice("Checkpoint", "report-cnn:50")
 
@@ -190,6 +198,7 @@ def test_flipped_faces(visit: Any, validation: FaceDataset, cnn: Any) -> None:
     page.get_by_text(counted).wait_for()
 
     assert set(person.tiles(min(48, len(fixed)))) <= fixed
+    person.settle()
     page.get_by_role("radio", name="Right to wrong").click()
     person.wait_query(flipped="Right to wrong")
     if broken:
@@ -224,7 +233,7 @@ def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
     person = visit()
     page = person.open("training")
     person.pick("Recipe", "demo")
-    for field, value in (("epochs-demo", "600"), ("run-name", "short")):
+    for field, value in (("epochs-demo", "6000"), ("run-name", "short")):
         box = page.locator(f".st-key-{field} input")
         box.fill(value)
         box.press("Enter")
@@ -246,12 +255,13 @@ def test_train_watch_stop_and_resume(visit: Any, short: Run) -> None:
     page.get_by_text("short: running").wait_for()
     seen = person.wait(points, "the first point")
     person.wait(lambda: points() > seen, "a further point")
-    page.get_by_text(re.compile(r"Epoch \d+ of 600, .* left, .* faces/s")).wait_for()
+    page.get_by_text(re.compile(r"Epoch \d+ of 6000, .* left, .* faces/s")).wait_for()
     stop.click()
     page.get_by_text("short: stopped").wait_for()
     stopped_at = short.epochs()[-1]
     assert short.info["data"]["is_demo"]
 
+    person.settle()
     page.get_by_role("button", name="Resume").click()
     page.get_by_text("short: running").wait_for()
     person.wait(lambda: points() > stopped_at, "a point of after the stop")

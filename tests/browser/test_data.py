@@ -56,6 +56,7 @@ def test_deciding_by_keyboard(visit: Any, server: Any) -> None:
         (ids[1], "relabel", "Sad"),
     ]
     page.get_by_role("button", name="Decisions (2)").wait_for()
+    person.settle()
     for left in (1, 0):
         page.keyboard.press("u")
         page.get_by_role("button", name=f"Decisions ({left})").wait_for()
@@ -85,6 +86,8 @@ def test_a_box_dragged_on_the_map(visit: Any, dynamics: Any) -> None:
 
     def drag() -> None:
         box = chart.bounding_box()
+        if box is None:  # it is just being drawn anew
+            return
         middle_x, middle_y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(middle_x - 60, middle_y - 60)
         page.mouse.down()

@@ -74,8 +74,8 @@ def drag(person: Any, *path: tuple[float, float]) -> None:
 def in_url(person: Any, count: int) -> list[int]:
     """The selected rows, once they stand there."""
     text = person.wait(lambda: person.query.get("selected"), "a selection in the URL")
-    split, _, rows = text.partition(".")
-    assert split == "validation"
+    of, _, rows = text.rpartition(".")
+    assert of.startswith("validation.")
     found = unpacked(rows, count)
     assert found is not None
     return [int(row) for row in found]

@@ -50,20 +50,22 @@ def test_method_layer_and_face_are_picked_and_shared(visit: Any, validation: Fac
     page.get_by_text("Grad-CAM at conv3").wait_for()
     person.pick("Layer", "conv1")
     page.get_by_text("Grad-CAM at conv1").wait_for()
+    person.settle()
     page.locator("button.tile").nth(3).click()
     page.get_by_text(str(validation.ids[3]), exact=True).wait_for()
-    person.wait_query(layer="conv1", face=str(validation.ids[3]))
+    person.wait_query(cam="conv1", face=str(validation.ids[3]))
 
     friend = visit()
     friend.page.goto(page.url)
     friend.page.get_by_text("Grad-CAM at conv1").wait_for()
-    assert friend.page.get_by_text(str(validation.ids[3]), exact=True).is_visible()
+    friend.page.get_by_text(str(validation.ids[3]), exact=True).wait_for()
 
 
 def test_the_film_is_played_and_downloaded(visit: Any, tmp_path: Path) -> None:
     person = visit()
     page = person.open("saliency", show="Epochs", methods="Saliency", checkpoint="report-cnn:20")
     page.get_by_text("report-cnn, epoch 20").wait_for()
+    person.settle()
     page.get_by_text("Play", exact=True).click()
     moving = page.get_by_test_id("stImage").locator("img[src$='.gif']")
     moving.wait_for()

@@ -101,6 +101,7 @@ def test_photos_from_upload_to_csv(visit: Any, said: Any, tmp_path: Path) -> Non
     shares = np.array([[float(row[name]) for name in EMOTIONS] for row in rows])
     np.testing.assert_allclose(shares, said(faces), atol=1e-3)
 
+    person.settle()
     page.locator("button.tile[title^='Face 2:']").click()
     page.get_by_text("Face 2 of 2, as report-resnet:").wait_for()
     person.wait_query(number="2")
@@ -186,6 +187,7 @@ def test_without_a_camera_the_page_says_so_and_offers_a_photo(visit: Any) -> Non
     person = visit()
     page = person.open("try_it", way="Live webcam")
     page.get_by_text("This browser offers no camera: connect one and it is found at once, or use a photo.").wait_for()
+    person.settle()
     page.get_by_role("button", name="Use a photo", exact=True).click()
     page.get_by_text("group.jpg (rendered): 5 faces.").wait_for()
     person.wait_query(way=None)

@@ -316,7 +316,7 @@ def test_another_thread_is_not_seen() -> None:
     """Two sessions share a network: each gets the values of its own forward pass, also while both have hooks on it."""
     model = create_model("EmotionCNN", SMALL["EmotionCNN"]).eval()
     conv_layers(model)
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=120)
     results: dict[int, tuple[Tensor, Tensor]] = {}
 
     def session(number: int) -> None:
@@ -348,7 +348,7 @@ def test_run_to_stops_its_own_thread_only() -> None:
     def stop(*_: Any) -> None:
         other = threading.Thread(target=lambda: shapes.append(model(torch.zeros(2, 1, 48, 48)).shape))
         other.start()
-        other.join(timeout=20)
+        other.join(timeout=120)
 
     with torch.no_grad(), hooked(model, {"conv1.conv": stop}):
         run_to(model, torch.zeros(1, 1, 48, 48), "conv1")
