@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import widgets
+from dashboard import state, widgets
 
 st.set_page_config(page_title="Facial expressions", page_icon="🙂", layout="wide", initial_sidebar_state=250)
 st.html(
@@ -24,6 +24,6 @@ page = st.navigation(
         st.Page("views/export.py", title="Export", icon=":material/ios_share:"),
     ]
 )
-with widgets.errors_shown():
+with widgets.errors_shown(), state.visiting(page.url_path):
     widgets.sidebar()
     page.run()

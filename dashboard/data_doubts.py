@@ -10,7 +10,8 @@ from dashboard import judging, state, state_data, widgets
 from dashboard.gallery import Tile
 from dashboard.state import Choice
 from dashboard.state_data import Doubts
-from fer_core.label_errors import FOLDS
+from fer_core.data import FaceDataset
+from fer_core.label_errors import FOLDS, LabelErrors
 from fer_core.labels import COLORS, EMOTIONS
 
 PAGE = 36
@@ -63,30 +64,26 @@ def label_errors() -> None:
     if not len(at):
         st.info("No face fits." if len(errors.rows) else "No label stands out as wrong.", icon=":material/check:")
         return
-    tiles = [_doubt_tile(errors.rows[i], errors.given[i], errors.proposed[i], errors.doubt[i]) for i in at]
-    _faces_and_panel(errors.rows[at], tiles, [EMOTIONS[emotion] for emotion in errors.proposed[at]])
-    table = pd.DataFrame(
-        {
-            "id": state.faces().ids[errors.rows[at]],
-            "given": [EMOTIONS[emotion] for emotion in errors.given[at]],
-            "proposed": [EMOTIONS[emotion] for emotion in errors.proposed[at]],
-            "doubt": errors.doubt[at].round(4),
-        }
-    )
+    _faces_and_panel(errors, at)
+    whole = state.faces()
     st.download_button(
         "These as CSV",
-        lambda: table.to_csv(index=False),
+        lambda: _table(whole, errors, at).to_csv(index=False),
         "label-errors.csv",
         icon=":material/download:",
         on_click="ignore",
     )
 
 
-def _doubt_tile(row: int, given: int, proposed: int, doubt: float) -> Tile:
-    face, mark = str(state.faces().ids[row]), state_data.decisions().get(int(row))
-    was, might = EMOTIONS[given], EMOTIONS[proposed]
-    title = f"{face}: labelled {was}, proposed {might}, doubt {doubt:.3f}"
-    return Tile(face, title, f"{was[:3]} → {might[:3]}", COLORS[might], judging.sign_of(mark)[:1], float(doubt))
+def _table(whole: FaceDataset, errors: LabelErrors, at: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "id": whole.ids[errors.rows[at]],
+            "given": [EMOTIONS[emotion] for emotion in errors.given[at]],
+            "proposed": [EMOTIONS[emotion] for emotion in errors.proposed[at]],
+            "doubt": errors.doubt[at].round(4),
+        }
+    )
 
 
 def _doubts(split: str, chosen: Choice | None) -> Doubts | None:
@@ -122,15 +119,27 @@ def _doubts(split: str, chosen: Choice | None) -> Doubts | None:
     return state_data.training_doubts()
 
 
-def _faces_and_panel(rows: np.ndarray, tiles: list[Tile], proposed: list[str]) -> None:
-    """A page of faces, and beside it the one that is open, with what is proposed for it."""
-    page = widgets.choose_page(len(rows), PAGE)
-    listed = slice(page * PAGE, (page + 1) * PAGE)
+def _faces_and_panel(errors: LabelErrors, at: np.ndarray) -> None:
+    """A page of the flagged faces `at`, and beside it the one that is open, with what is proposed for it."""
+    rows, page = errors.rows[at], widgets.choose_page(len(at), PAGE)
+    listed = at[page * PAGE : (page + 1) * PAGE]
     row = judging.opened(rows)
     wide, side = st.columns([0.66, 0.34]) if row is not None else (st.container(), None)
     with wide:
-        judging.show_faces(rows[listed], "doubts", tiles[listed])
+        judging.show_faces(errors.rows[listed], "doubts", _tiles(errors, listed))
     if side is not None and row is not None:
         with side:
-            at = int(np.flatnonzero(rows == row)[0])
-            judging.panel(row, rows, proposed[at])
+            proposed = errors.proposed[at[rows == row][0]]
+            judging.panel(row, rows, EMOTIONS[proposed])
+
+
+def _tiles(errors: LabelErrors, at: np.ndarray) -> list[Tile]:
+    whole, decided, tiles = state.faces(), state_data.decisions(), []
+    for row, given, proposed, doubt in zip(
+        errors.rows[at], errors.given[at], errors.proposed[at], errors.doubt[at], strict=True
+    ):
+        face, was, might = str(whole.ids[row]), EMOTIONS[given], EMOTIONS[proposed]
+        title = f"{face}: labelled {was}, proposed {might}, doubt {doubt:.3f}"
+        mark = judging.sign_of(decided.get(int(row)))[:1]
+        tiles.append(Tile(face, title, f"{was[:3]} → {might[:3]}", COLORS[might], mark, float(doubt)))
+    return tiles

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ import streamlit as st
 
 from dashboard import data_charts, judging, state, state_data, widgets
 from dashboard.gallery import Tile, gallery
-from fer_core.data import SPLITS
+from fer_core.data import SPLITS, FaceDataset
 from fer_core.data.audit import imbalance
 from fer_core.data.duplicates import THRESHOLD, Groups
 from fer_core.labels import COLORS, EMOTIONS, UNLABELLED
@@ -80,7 +82,7 @@ def _label_shares() -> None:
         st.caption(
             f"Imbalance: {ratios}", help="How many faces the most frequent emotion has for each of the rarest one"
         )
-        _download("counts.csv", counts)
+        _download("counts.csv", lambda: counts)
 
 
 def _mean_faces() -> None:
@@ -103,9 +105,9 @@ def _mean_faces() -> None:
         st.switch_page("views/samples.py", query_params=state.query(true=emotion))
 
 
-def _download(name: str, table: pd.DataFrame) -> None:
+def _download(name: str, make: Callable[[], pd.DataFrame]) -> None:
     st.download_button(
-        f"{name}", lambda: table.to_csv(), name, icon=":material/download:", on_click="ignore", key=f"get {name}"
+        f"{name}", lambda: make().to_csv(), name, icon=":material/download:", on_click="ignore", key=f"get {name}"
     )
 
 
@@ -160,7 +162,7 @@ def duplicates() -> None:
     with wide:
         for group in listed:
             _show_group(groups, group)
-        _download(f"{str(kind).lower()}-copies.csv", _groups_table(groups, chosen))
+        _download(f"{str(kind).lower()}-copies.csv", partial(_groups_table, whole, groups, chosen))
     if side is not None and row is not None:
         with side:
             judging.panel(row, faces)
@@ -202,7 +204,7 @@ def _chosen_groups(groups: Groups, conflicting: np.ndarray, shown: str) -> list[
 
 def _show_group(groups: Groups, group: int) -> None:
     whole, rows = state.faces(), groups.members[group]
-    labels = Counter(judging.label_of(int(row)) for row in rows).most_common()
+    labels = Counter(map(judging.label, whole.emotions[rows])).most_common()
     splits = Counter(SPLITS[split] for split in whole.splits[rows])
     mixture = ", ".join(f"{count} {label}" for label, count in labels)
     alike = "" if groups.links[group] > 0.9999 else f"; correlation {groups.links[group]:.2f} or more from face to face"
@@ -213,10 +215,9 @@ def _show_group(groups: Groups, group: int) -> None:
         judging.show_faces(rows[:MOST], f"group {whole.ids[rows[0]]}")
 
 
-def _groups_table(groups: Groups, chosen: list[int]) -> pd.DataFrame:
-    whole = state.faces()
+def _groups_table(whole: FaceDataset, groups: Groups, chosen: list[int]) -> pd.DataFrame:
     rows = np.concatenate([groups.members[group] for group in chosen])
     number = np.repeat(np.arange(1, len(chosen) + 1), [len(groups.members[group]) for group in chosen])
-    labels = [judging.label_of(int(row)) for row in rows]
+    labels = [judging.label(emotion) for emotion in whole.emotions[rows]]
     splits = [SPLITS[split] for split in whole.splits[rows]]
     return pd.DataFrame({"id": whole.ids[rows], "split": splits, "label": labels}, index=pd.Index(number, name="group"))

@@ -93,13 +93,19 @@ def frames_of(choices: list[Choice], maps: list[FaceMap], split: str, at: int) -
 
 
 def selected_rows(part: FaceDataset, split: str) -> np.ndarray | None:
-    """The rows in the URL; None where there are none of this split."""
-    of, _, text = (state.parameter("selected") or "").partition(".")
-    return unpacked(text, len(part)) if of == split and text else None
+    """The rows in the URL; None where there are none of these very faces."""
+    of, _, text = (state.parameter("selected") or "").rpartition(".")
+    return unpacked(text, len(part)) if of == _stamp(part, split) and text else None
 
 
 def select(rows: np.ndarray, split: str) -> None:
-    state.set_parameter("selected", f"{split}.{packed(rows)}" if len(rows) else None)
+    stamp = _stamp(state.split(split), split)
+    state.set_parameter("selected", f"{stamp}.{packed(rows)}" if len(rows) else None)
+
+
+def _stamp(part: FaceDataset, split: str) -> str:
+    """What row numbers are of: other data, or faces held out otherwise, have others in these rows."""
+    return f"{split}.{part.fingerprint[:8]}"
 
 
 def selection_told(rows: np.ndarray, emotions: np.ndarray, said: np.ndarray) -> str:

@@ -20,7 +20,10 @@ _SIGNS = {"keep": "✓", "drop": "✗", "relabel": "→"}
 
 
 def label_of(row: int) -> str:
-    emotion = int(state.faces().emotions[row])
+    return label(state.faces().emotions[row])
+
+
+def label(emotion: int) -> str:
     return EMOTIONS[emotion] if emotion != UNLABELLED else "no label"
 
 
@@ -37,12 +40,12 @@ def show_faces(rows: Sequence[int] | np.ndarray, key: str, tiles: list[Tile] | N
         tiles = [
             Tile(
                 str(whole.ids[row]),
-                f"{whole.ids[row]}: {label_of(row)}, {SPLITS[whole.splits[row]]}",
-                label_of(row),
-                COLORS.get(label_of(row), "#8A8A8A"),
+                f"{whole.ids[row]}: {name}, {SPLITS[whole.splits[row]]}",
+                name,
+                COLORS.get(name, "#8A8A8A"),
                 sign_of(decided.get(int(row))),
             )
-            for row in rows
+            for row, name in zip(rows, map(label, whole.emotions[rows]), strict=True)
         ]
     gallery(whole.images[rows], tiles, key, _open, chosen=state.parameter("face"))
 
@@ -64,7 +67,7 @@ def panel(row: int, rows: np.ndarray, proposed: str = "", notes: Sequence[str] =
         st.markdown(f"**{whole.ids[row]}**")
         _steps(row, rows)
     st.image(enlarged(whole.images[row], 3), width=144, output_format="PNG")
-    told = [f"labelled **{label_of(row)}**", SPLITS[whole.splits[row]], *notes]
+    told = [f"labelled **{label(whole.emotions[row])}**", SPLITS[whole.splits[row]], *notes]
     if proposed:
         told.insert(1, f"proposed **{proposed}**")
     st.markdown(", ".join(told))

@@ -86,14 +86,14 @@ def choose_layer(chosen: Choice, methods: Sequence[str]) -> str:
     names = list(state_explain.conv_layers(chosen))
     if not names:
         return ""
-    if state.get("layer") not in names:
-        state.forget("layer")  # another network was chosen
+    if state.get("cam") not in names:
+        state.forget("cam")  # another network was chosen
     return str(
         st.selectbox(
             "Layer",
             names,
             index=len(names) - 1,
-            key="layer",
+            key="cam",  # not the Layers page's "layer", or its first one would be looked at here
             bind="query-params",
             width=140,
             help="Where Grad-CAM looks; its paper takes the last convolution",

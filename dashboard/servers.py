@@ -7,16 +7,14 @@ Netron, which would look up its visitor's country and report usage, is kept from
 from __future__ import annotations
 
 import atexit
+import json
 import re
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,7 +40,7 @@ _POLICY = (
 _QUIET = "quiet.js"
 # Netron asks for its visitor's country where there is no such cookie; this one is never stored.
 _NO_COOKIES = b"Object.defineProperty(document, 'cookie', { get: () => 'consent=1', set: () => {} });\n"
-_PATIENCE = 60.0  # seconds
+_PATIENCE = 300.0  # seconds: beside other work TensorBoard's imports alone take a minute
 
 
 class NetronServer:
@@ -129,65 +127,78 @@ def _quiet(page: bytes, name: str) -> bytes:
 
 
 class TensorBoardServer:
-    """TensorBoard as a child process, over one log at a time. It is ended with this process, or by `close`."""
+    """TensorBoard as child processes, one a log, of which the `most` shown last go on. All sessions share them. They
+    end with this process, or by `close`."""
 
-    def __init__(self) -> None:
-        self.process: subprocess.Popen[bytes] | None = None
-        self.url, self.log = "", Path()
+    def __init__(self, most: int = 4) -> None:
+        self.most = most
+        self.boards: OrderedDict[Path, _TensorBoard] = OrderedDict()
         self.lock = threading.Lock()
         atexit.register(self.close)
 
-    def show(self, log: Path, report: Callable[[float], object] | None = None) -> str:
-        """The address at which TensorBoard shows a log. Raises FerError where it does not start.
+    def show(self, log: Path) -> str:
+        """The address at which TensorBoard shows a log. Raises FerError where it does not start."""
+        with self.lock:
+            if log not in self.boards or not self.boards[log].is_alive():
+                self.boards[log] = _TensorBoard(log)
+            self.boards.move_to_end(log)
+            while len(self.boards) > self.most:
+                self.boards.popitem(last=False)[1].close()
+            board = self.boards[log]
+        return board.address()
 
-        report: called with the share of the time that it may take, 0..1, while it starts.
-        """
-        with self.lock:  # all sessions share it
-            return self.url if self.is_alive() and self.log == log else self._start(log, report)
+    def close(self) -> None:
+        with self.lock:
+            while self.boards:
+                self.boards.popitem()[1].close()
 
-    def _start(self, log: Path, report: Callable[[float], object] | None) -> str:
-        self.close()
-        port = _free_port()
-        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log), "--host", "localhost"]
+
+class _TensorBoard:
+    """One process. It takes a free port by itself, and tells it on its standard error."""
+
+    def __init__(self, log: Path) -> None:
+        self.url, self.has_read = "", False
+        command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log), "--host", "localhost", "--port", "0"]
+        nothing = subprocess.DEVNULL
         self.process = subprocess.Popen(
-            [*command, "--port", str(port)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.url, self.log = f"http://localhost:{port}/", log
-        began = time.monotonic()
-        while not _answers(self.url):
-            spent = time.monotonic() - began
-            if self.process.poll() is not None or spent > _PATIENCE:
+            command, stdin=nothing, stdout=nothing, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
+        threading.Thread(target=self._listen, daemon=True, name="tensorboard").start()
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:  # to the end: a pipe that nobody reads would halt it
+                if told := re.search(r"http://localhost:\d+/", line):
+                    self.url = told[0]
+
+    def address(self) -> str:
+        """Where it is, once it has read the log: a page that is opened before stays empty. Raises FerError."""
+        end = time.monotonic() + _PATIENCE
+        while not self.has_read:
+            if not self.is_alive() or time.monotonic() > end:
                 self.close()
                 raise FerError("TensorBoard did not start; see what it says with: tensorboard --logdir PATH")
-            if report:
-                report(spent / _PATIENCE)
             time.sleep(0.2)
+            self.has_read = bool(self.url and _runs(self.url))
         return self.url
 
     def is_alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        return self.process.poll() is None
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.process = None
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return int(free.getsockname()[1])
-
-
-def _answers(url: str) -> bool:
+def _runs(url: str) -> list[str]:
+    """What TensorBoard has found in its log so far."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+        with urllib.request.urlopen(f"{url}data/runs", timeout=5) as answer:
+            return list(json.load(answer))
+    except (OSError, ValueError):  # it does not serve yet
+        return []

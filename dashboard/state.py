@@ -7,6 +7,7 @@ in the URL: in widgets with `bind="query-params"` where there is a widget, else 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.errors import StreamlitAPIException
 
 from dashboard.progress import progress
 from fer_core.calibration import FILE as CALIBRATION
@@ -77,7 +79,7 @@ def data_path() -> Path | None:
 class _Memory:
     """The values used last, by key. st.cache_data would copy them, and its functions cannot draw a progress bar."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: float = math.inf) -> None:
         self.size, self.values, self.lock = size, OrderedDict[Any, Any](), Lock()
 
     def get(self, key: Any, make: Callable[[], T], stamp: Any = None) -> T:
@@ -98,6 +100,12 @@ class _Memory:
 @st.cache_resource(show_spinner=False)
 def _memory() -> _Memory:
     return _Memory(200)
+
+
+@st.cache_resource(show_spinner=False)
+def _run_memory() -> _Memory:
+    """What is remembered of each run: a little, but every click looks at all runs, so none may push out another."""
+    return _Memory()
 
 
 def _files_stamp(path: Path) -> int:
@@ -210,7 +218,7 @@ def all_runs() -> list[Run]:
 
 
 def _run(path: Path) -> Run:
-    return _memory().get(("run", str(path)), lambda: Run(path), _stamp(path / "run.json"))
+    return _run_memory().get(("run", str(path)), lambda: Run(path), _stamp(path / "run.json"))
 
 
 def run_problem(run: Run) -> str:
@@ -240,12 +248,12 @@ def best_scores(run: Run) -> pd.Series | None:
         return of_best.iloc[-1] if len(of_best) else None
 
     stamp = _stamp(run.path), _stamp(run.path / "metrics.jsonl")
-    return _memory().get(("best scores", str(run.path)), find, stamp)
+    return _run_memory().get(("best scores", str(run.path)), find, stamp)
 
 
 def metrics(run: Run, kind: str = "epoch") -> pd.DataFrame:
     key = ("metrics", str(run.path), kind)
-    return _memory().get(key, lambda: run.metrics(kind), _stamp(run.path / "metrics.jsonl"))
+    return _run_memory().get(key, lambda: run.metrics(kind), _stamp(run.path / "metrics.jsonl"))
 
 
 def validation_metrics(run: Run) -> pd.DataFrame:
@@ -254,12 +262,17 @@ def validation_metrics(run: Run) -> pd.DataFrame:
 
 
 def kept_epochs(run: Run) -> list[int]:
-    return _memory().get(("epochs", str(run.path)), run.epochs, _stamp(run.path))
+    return _run_memory().get(("epochs", str(run.path)), run.epochs, _stamp(run.path))
+
+
+def kept_stamps(run: Run) -> dict[int, int]:
+    """Of each kept epoch when its checkpoint last changed: unlike the folder's own it stays while the run trains on."""
+    return {epoch: _stamp(run.checkpoint_path(epoch)) for epoch in kept_epochs(run)}
 
 
 def best_epoch(run: Run) -> int | None:
     stamp = _stamp(run.path), _stamp(run.path / "metrics.jsonl")
-    return _memory().get(("best", str(run.path)), run.best_epoch, stamp)
+    return _run_memory().get(("best", str(run.path)), run.best_epoch, stamp)
 
 
 def choices() -> list[str]:
@@ -334,8 +347,7 @@ def history(run: Run, split_name: str, row: int) -> tuple[list[int], np.ndarray]
                 continue  # a damaged checkpoint is named where it is chosen; the others are shown all the same
         return list(said), np.stack(list(said.values())) if said else np.empty((0, 7), np.float32)
 
-    stamp = [_stamp(run.checkpoint_path(epoch)) for epoch in epochs]
-    return _memory().get(("history", str(run.path), tuple(epochs), part.fingerprint, row), compute, stamp)
+    return _memory().get(("history", str(run.path), part.fingerprint, row), compute, kept_stamps(run))
 
 
 def predictor(chosen: Choice) -> Predictor:
@@ -424,6 +436,8 @@ def has_recorded_faces(run: Run) -> bool:
 
 # -- the URL ---------------------------------------------------------------------------------------
 
+LASTING = {"data", "checkpoint"}  # what holds across pages: the sidebar's
+
 
 def parameter(name: str) -> str | None:
     """A value in the URL that belongs to no widget."""
@@ -471,9 +485,56 @@ def take_face() -> str | None:
 
 
 def query(**values: str) -> dict[str, str]:
-    """The URL's values for a link to another page: what holds across pages, and `values`."""
-    lasting = {key: st.query_params[key] for key in ("data", "checkpoint") if key in st.query_params}
+    """The URL's values for a link to another page: what holds across pages, and `values`. Where there are such, the
+    page shows them and else its defaults (see `visiting`)."""
+    lasting = {key: st.query_params[key] for key in sorted(LASTING) if key in st.query_params}
     return {**lasting, **values}
+
+
+@contextmanager
+def visiting(page: str) -> Iterator[None]:
+    """Around the drawing of a page, sidebar and all: whoever comes by a link is to see what the link says."""
+    left = get("page shown", page)
+    put("page shown", page)
+    if page != left:
+        _follow_link()
+    forget("split goes along")
+    try:
+        yield
+    finally:
+        put("keys in URLs", get("keys in URLs", set()) | chosen_here().keys())
+
+
+def _follow_link() -> None:
+    """Streamlit would show again what widgets held before: a page's own when it was last left, as a value in the URL
+    that is their default does not count, and the sidebar's in any case, as these come along."""
+    named = st.query_params.keys()
+    for key in named & LASTING:
+        if st.query_params[key] != get(key):  # else the browser's Back would stop here once more
+            put(key, st.query_params[key])
+    if named - LASTING:  # the menu of pages names none: whoever comes by that finds the page as it was left
+        kept = LASTING | ({"split"} - named if get("split goes along") else set())
+        for key in get("keys in URLs", set()) - kept:
+            forget(key)
+
+
+def chosen_here() -> dict[str, Any]:
+    """What the widgets drawn so far say whose values stand in the URL, by key."""
+    return {str(key): value for key, value in st.session_state.items() if _is_bound(str(key))}
+
+
+def _is_bound(key: str) -> bool:
+    """Does a widget keep its value in the URL under this key? Streamlit tells by refusing to touch it there."""
+    try:
+        if key in st.query_params:
+            st.query_params[key] = st.query_params.get_all(key)
+        else:
+            del st.query_params[key]
+    except KeyError:
+        return False
+    except StreamlitAPIException:
+        return True
+    return False
 
 
 def put_all(values: dict[str, Any]) -> None:

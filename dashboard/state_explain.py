@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dashboard.progress import progress
-from dashboard.state import Choice, _checkpoint_key, _loaded, _memory, _stamp, kept_epochs, model_lock, predictor, split
+from dashboard.state import Choice, _checkpoint_key, _loaded, _memory, kept_stamps, model_lock, predictor, split
 from fer_core.data import FaceDataset
-from fer_core.runs import Run
+from fer_core.runs import Checkpoint, Run
 
 if TYPE_CHECKING:
     from fer_core.explain.attribution import Attribution, Target
@@ -24,6 +25,29 @@ if TYPE_CHECKING:
     from fer_core.explain.regions import RegionStudy
     from fer_core.explain.top_faces import LayerActivity
     from fer_core.explain.trust import Trust
+
+# -- the network to ask ----------------------------------------------------------------------------
+
+
+def own_network(chosen: Choice) -> Checkpoint:
+    """The chosen network once more, for what takes long: under `model_lock` all other sessions would wait for it.
+    Raises CheckpointError."""
+    from fer_core.inference import Predictor
+
+    return Predictor.load(chosen.run, chosen.epoch).checkpoint
+
+
+@contextmanager
+def network_for(chosen: Choice, method: str, faces: int) -> Iterator[Checkpoint]:
+    """A network to explain: for many faces, or by many fits, one of its own, else the one that all share, locked."""
+    from fer_core.explain.attribution import METHODS
+
+    if faces > 1 or METHODS[method].repeats:
+        yield own_network(chosen)
+    else:
+        with model_lock():
+            yield predictor(chosen).checkpoint
+
 
 # -- what layers have learned ----------------------------------------------------------------------
 
@@ -64,7 +88,7 @@ def maximised(
     def compute() -> Maximised:
         faces = None if face is None else np.repeat(face[None], len(channels), axis=0)
         with progress(f"Climbing for {layer}") as report:
-            return maximise(predictor(chosen).checkpoint, layer, channels, faces, ascent, report)
+            return maximise(own_network(chosen), layer, channels, faces, ascent, report)
 
     start = b"" if face is None else face.tobytes()
     return _memory().get(("climb", *_checkpoint_key(chosen), layer, tuple(channels), start, ascent), compute)
@@ -78,8 +102,7 @@ def filter_film(run: Run, layer: str, channel: int, ascent: Ascent) -> FilterFil
         with progress(f"Climbing at each epoch of {run.name}") as report:
             return film(run, layer, channel, ascent=ascent, report=report)
 
-    key = ("film", str(run.path), _stamp(run.path), tuple(kept_epochs(run)), layer, channel, ascent)
-    return _memory().get(key, compute)
+    return _memory().get(("film", str(run.path), layer, channel, ascent), compute, kept_stamps(run))
 
 
 def layer_activity(chosen: Choice, split_name: str) -> dict[str, LayerActivity]:
@@ -103,7 +126,7 @@ def pixel_weights(chosen: Choice, layer: str, split_name: str) -> PixelWeights:
 
     def compute() -> PixelWeights:
         with progress(f"Gradients of {layer}") as report:
-            return pixel_weights(predictor(chosen).checkpoint, layer, part, report)
+            return pixel_weights(own_network(chosen), layer, part, report)
 
     return _memory().get(("weights", *_checkpoint_key(chosen), layer, part.fingerprint), compute)
 
@@ -122,9 +145,9 @@ def attribution(
     _loaded("captum.attr")
 
     def compute() -> Attribution:
-        with progress(f"{METHODS[method].title} by {chosen}") as report, model_lock():
+        title = f"{METHODS[method].title} by {chosen}"
+        with progress(title) as report, network_for(chosen, method, len(rows)) as net:
             faces, truth = part.images[rows], part.emotions[rows]
-            net = predictor(chosen).checkpoint
             return attribute(net, faces, method, target, layer or None, emotions=truth, report=report)
 
     key = ("map", *_checkpoint_key(chosen), part.fingerprint, tuple(rows), method, target, layer)
@@ -139,8 +162,8 @@ def trust(chosen: Choice, split_name: str, row: int, method: str, target: Target
     part, result = split(split_name), attribution(chosen, split_name, [row], method, target, layer)
 
     def compute() -> Trust:
-        with progress(f"Checks of {METHODS[method].title}") as report, model_lock():
-            return examine(predictor(chosen).checkpoint, part.images[row], result, report=report)
+        with progress(f"Checks of {METHODS[method].title}") as report:
+            return examine(own_network(chosen), part.images[row], result, report=report)
 
     key = ("trust", *_checkpoint_key(chosen), part.fingerprint, row, method, target, result.layer)
     return _memory().get(key, compute)
@@ -153,7 +176,7 @@ def map_film(run: Run, split_name: str, row: int, method: str, target: Target, l
     part = split(split_name)
 
     def compute() -> Film:
-        with progress(f"Each epoch of {run.name} looks at the face") as report, model_lock():
+        with progress(f"Each epoch of {run.name} looks at the face") as report:
             return make_film(
                 run,
                 part.images[row],
@@ -161,13 +184,12 @@ def map_film(run: Run, split_name: str, row: int, method: str, target: Target, l
                 target,
                 layer or None,
                 emotion=int(part.emotions[row]),
-                load=lambda epoch: predictor(Choice(run, epoch)).checkpoint,
+                load=lambda epoch: own_network(Choice(run, epoch)),
                 report=report,
             )
 
-    epochs = tuple(kept_epochs(run))
-    key = ("map film", str(run.path), _stamp(run.path), epochs, part.fingerprint, row, method, target, layer)
-    return _memory().get(key, compute)
+    key = ("map film", str(run.path), part.fingerprint, row, method, target, layer)
+    return _memory().get(key, compute, kept_stamps(run))
 
 
 def film_file(film: Film, look: Look, form: str, dark: bool = False) -> bytes:
@@ -187,9 +209,9 @@ def average_maps(
     part = split(split_name)
 
     def compute() -> Averages:
-        with progress(f"{chosen} looks at the faces of each group") as report, model_lock():
+        with progress(f"{chosen} looks at the faces of each group") as report:
             return average_maps(
-                predictor(chosen).checkpoint,
+                own_network(chosen),
                 part.images,
                 groups,
                 method,
@@ -211,8 +233,7 @@ def region_study(chosen: Choice, split_name: str, most: int) -> RegionStudy:
     part = split(split_name)
 
     def compute() -> RegionStudy:
-        with progress(f"{chosen} looks at faces with regions covered") as report, model_lock():
-            net = predictor(chosen).checkpoint
-            return study_regions(net, part.images, part.emotions, most=most, report=report)
+        with progress(f"{chosen} looks at faces with regions covered") as report:
+            return study_regions(own_network(chosen), part.images, part.emotions, most=most, report=report)
 
     return _memory().get(("regions", *_checkpoint_key(chosen), part.fingerprint, most), compute)

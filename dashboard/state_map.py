@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
 
 from dashboard.progress import progress
-from dashboard.state import Choice, _checkpoint_key, _loaded, _Memory, _memory, split
+from dashboard.state import Choice, _checkpoint_key, _loaded, _Memory, _memory, _stamp, split
 from fer_core.explain.neighbours import Agreement, agreement, nearest
 
 
@@ -43,6 +44,12 @@ def features(chosen: Choice, split_name: str) -> tuple[np.ndarray, np.ndarray]:
     return _wide().get(("features", *_checkpoint_key(chosen), part.fingerprint), compute)
 
 
+def _remembered(what: str, chosen: Choice, split_name: str, compute: Callable[[], FaceMap]) -> FaceMap:
+    """A map, made once. Those of all epochs of a run stay or go together: a film shows all of them at every click."""
+    epochs = _memory().get((what, str(chosen.run.path), split(split_name).fingerprint), _Memory)
+    return epochs.get(chosen.epoch, compute, _stamp(chosen.run.checkpoint_path(chosen.epoch)))
+
+
 def pca(chosen: Choice, split_name: str) -> FaceMap:
     """The first two principal components of a split's features. Shows progress."""
 
@@ -55,7 +62,7 @@ def pca(chosen: Choice, split_name: str) -> FaceMap:
         told = f"Across {first:.1%}, up {second:.1%} of the variance of {found.shape[1]:,} features."
         return FaceMap(made.coordinates, told)
 
-    return _memory().get(("pca", *_checkpoint_key(chosen), split(split_name).fingerprint), compute)
+    return _remembered("pca", chosen, split_name, compute)
 
 
 def has_umap() -> bool:
@@ -90,7 +97,7 @@ def umap(chosen: Choice, split_name: str) -> FaceMap:
         ):
             return FaceMap(umap_of(chosen.run, chosen.epoch, part, found, report), told)
 
-    return _memory().get(("umap", *_checkpoint_key(chosen), split(split_name).fingerprint), compute)
+    return _remembered("umap", chosen, split_name, compute)
 
 
 def neighbours(chosen: Choice, split_name: str, row: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ from dashboard.state import (
     predictor,
     predictor_key,
 )
+from dashboard.state_explain import network_for
 from fer_core.data.photos import read_photo
 from fer_core.errors import ConfigError, DataError
 from fer_core.photo_reading import FoundFaces, find_in_photo
@@ -115,8 +116,9 @@ def explained(chosen: Choice, faces: FoundFaces, method: str, target: Target, la
     _loaded("captum.attr")
 
     def compute() -> Attribution:
-        with progress(f"{METHODS[method].title} by {chosen}") as report, model_lock():
-            return attribute(predictor(chosen).checkpoint, faces.crops, method, target, layer or None, report=report)
+        title = f"{METHODS[method].title} by {chosen}"
+        with progress(title) as report, network_for(chosen, method, len(faces.crops)) as net:
+            return attribute(net, faces.crops, method, target, layer or None, report=report)
 
     key = ("maps", *_checkpoint_key(chosen), _digest(faces.crops), method, target, layer)
     return _own().get(key, compute)
@@ -127,10 +129,11 @@ def drift(chosen: Choice, crops: np.ndarray, faces: Sequence[Face]) -> list[Drif
     Raises CheckpointError."""
     _loaded("torch")
     from fer_core.drift import compare
-    from fer_core.reference import load_reference
+    from fer_core.reference import STEM, load_reference
 
-    key = ("reference", *_checkpoint_key(chosen), _stamp(chosen.run.path))
-    reference = _memory().get(key, lambda: load_reference(chosen.run, chosen.epoch))
+    stamps = {path.name: _stamp(path) for path in chosen.run.path.glob(f"{STEM}*")}  # the folder's changes with status
+    key = _checkpoint_key(chosen)
+    reference = _memory().get(("reference", *key), lambda: load_reference(chosen.run, chosen.epoch), stamps)
     if reference is None:
         return None
 
@@ -138,7 +141,7 @@ def drift(chosen: Choice, crops: np.ndarray, faces: Sequence[Face]) -> list[Drif
         with model_lock():
             return compare(crops, reference, predictor(chosen).checkpoint, faces)
 
-    return _own().get(("drift", *key, _digest(crops)), compute)
+    return _own().get(("drift", *key, _digest(crops)), compute, stamps)
 
 
 def _digest(faces: np.ndarray) -> str:

@@ -102,6 +102,7 @@ def require_checkpoint() -> Choice:
 
 def choose_split() -> str:
     """One of the splits that the data has, in the URL."""
+    state.put("split goes along", True)  # with links to other pages: Streamlit drops it there as this page's own
     options = [name.capitalize() for name in state.splits()]  # what is shown is what stands in the URL
     return str(
         st.segmented_control(
@@ -312,10 +313,14 @@ def responsible_use() -> str:
 
 
 def choose_page(items: int, size: int) -> int:
-    """Which page of a long list to show, from 0; nothing is drawn where there is only one."""
+    """Which page of a long list to show, from 0; nothing is drawn where there is only one. With any other filter,
+    order or section, or on another page of the dashboard, it is another list, which begins at its first page."""
     pages = -(-items // size)
-    if (state.get("page") or 1) > pages:
-        state.put("page", 1)  # the list has become shorter; the URL is to say so too
+    before, of = state.get("listed", {}), {"on": state.get("page shown"), **state.chosen_here()}
+    state.put("listed", of)
+    is_another = any(before.get(key, of[key]) != of[key] for key in of.keys() - {"page", "checkpoint"})
+    if is_another or (state.get("page") or 1) > pages:
+        state.put("page", 1)  # the URL is to say so too
     if pages < 2:
         return 0
     page = st.number_input(
@@ -344,10 +349,23 @@ def extra_filters(part: FaceDataset) -> tuple[np.ndarray, dict[str, Any]]:
                 if whole
                 else (float(np.floor(values.min() * 10) / 10), float(np.ceil(values.max() * 10) / 10))
             )
+            _fit_range(f"x-{name}", ends)
             low, high = st.slider(label, *ends, ends, key=f"x-{name}", bind="query-params", width=200)
             keep &= (values >= low) & (values <= high)
             unfiltered[f"x-{name}"] = ends
     return keep, unfiltered
+
+
+def _fit_range(key: str, ends: tuple[float, float]) -> None:
+    """Where a slider's ends moved with the split, a range within the new ones is kept, unless it left nothing out."""
+    before, chosen = state.get(f"ends of {key}", ends), state.get(key)
+    state.put(f"ends of {key}", ends)
+    if before == ends or chosen is None:
+        return
+    if chosen != before and ends[0] <= chosen[0] and chosen[1] <= ends[1]:
+        state.put(key, chosen)
+    else:
+        state.forget(key)
 
 
 RECORDED = "recorded"  # beside the splits: the run's own scores on validation faces that are not here
@@ -355,7 +373,7 @@ RECORDED = "recorded"  # beside the splits: the run's own scores on validation f
 
 def choose_scored(*runs: Run) -> str:
     """On which faces to score: a split of the chosen data, or what the run recorded where its faces are not at hand."""
-    origins = {run.info.get("data", {}).get("fingerprint") for run in runs}
+    origins = {run.data_fingerprint for run in runs}
     elsewhere = (
         len(origins) == 1 and not state.has_recorded_faces(runs[0]) and len(state.validation_metrics(runs[0])) > 0
     )

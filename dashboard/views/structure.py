@@ -68,7 +68,7 @@ def show_layers() -> None:
                 "Receptive field": st.column_config.TextColumn(help=FIELD),
             },
         )
-        rows = picked["selection"]["rows"]
+        rows = [row for row in picked["selection"]["rows"] if row < len(found.steps)]  # of a deeper network before
         link_to_layer(found.steps[rows[0]].layer if rows else "", found.steps[rows[0]].name if rows else "")
         st.download_button(
             "As CSV",

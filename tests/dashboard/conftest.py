@@ -25,6 +25,7 @@ from streamlit.testing.v1 import AppTest
 from fer_core.config import TrainConfig
 from fer_core.data import FaceDataset, LoadOptions, load_dataset
 from fer_core.runs import Run, create_run
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ("report-resnet", "report-cnn")
@@ -35,7 +36,7 @@ class Page:
     """One page of the app in one session. `run` shows it as a browser would after a click, and refuses a traceback."""
 
     def __init__(self, name: str, query: dict[str, Any], dark: bool = False) -> None:
-        self.app = AppTest.from_file(str(ROOT / "dashboard" / "Home.py"), default_timeout=60)
+        self.app = AppTest.from_file(str(ROOT / "dashboard" / "Home.py"), default_timeout=PATIENCE)
         self.app.context["theme"] = "dark" if dark else "light"
         self.app.query_params.update(query)
         if name != "home":

@@ -14,6 +14,7 @@ from dashboard.gallery import Tile, _sprite
 from fer_core.data import FaceDataset
 from fer_core.explain.pictures import enlarged
 from fer_core.labels import COLORS, EMOTIONS
+from tests.conftest import PATIENCE
 
 
 @pytest.mark.parametrize("count", [1, 11, 12, 13, 48])
@@ -59,7 +60,7 @@ def test_texts_reach_the_page_as_texts(tmp_path: Path) -> None:
         "import numpy as np\nfrom dashboard.gallery import Tile, gallery\n"
         "gallery(np.zeros((1, 48, 48), np.uint8), [Tile('<i>', '<b>')], 'key', print)\n"
     )
-    app = AppTest.from_file(str(script)).run()
+    app = AppTest.from_file(str(script), default_timeout=PATIENCE).run()
     assert not app.exception
     assert '"id": "<i>"' in app.get("bidi_component")[0].proto.json
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dashboard.scatter import packed
-from fer_core.data import FaceDataset
+from fer_core.data import FaceDataset, LoadOptions, load_dataset
 from fer_core.explain import projection
 from fer_core.explain.embedding import penultimate
 from fer_core.explain.neighbours import agreement, nearest
@@ -130,7 +130,7 @@ def test_a_face_that_is_not_there(shown: Any) -> None:
 
 def test_selected_faces(shown: Any, validation: FaceDataset, said: Callable[..., np.ndarray]) -> None:
     rows = np.flatnonzero(np.isin(validation.emotions, [3, 4]))[:15]
-    page = shown(selected=f"validation.{packed(rows)}")
+    page = shown(selected=f"validation.{validation.fingerprint[:8]}.{packed(rows)}")
     marked = codes(map_data(page)["selected"])
     np.testing.assert_array_equal(np.flatnonzero(marked), rows)
     (tiles,) = galleries(page)
@@ -235,7 +235,8 @@ def test_faces_without_labels(open_page: Any, own_runs: Path, own_data: Path, tm
     pixels = [line.split(",")[1] for line in own_data.read_text().splitlines()[1:31]]
     path.write_text("\n".join(["pixels", *pixels, ""]))
     rows = np.array([3, 4, 9])
-    page = open_page("map", own_runs, path, selected=f"test.{packed(rows)}", face="test-00003")
+    stamp = load_dataset(path, LoadOptions(use_cache=False)).split("test").fingerprint[:8]
+    page = open_page("map", own_runs, path, selected=f"test.{stamp}.{packed(rows)}", face="test-00003")
     data = map_data(page)
     assert set(codes(data["truth"], np.int8)) == {-1}
     assert [each["name"] for each in data["legend"]["colors"]][-1] == "No label"

@@ -103,15 +103,15 @@ def test_a_face_of_another_split_is_said_not_to_be_there(open_saliency: Any, par
 
 
 def test_grad_cam_at_a_chosen_layer(open_saliency: Any, best: Checkpoint, part: FaceDataset) -> None:
-    page = open_saliency(methods="Grad-CAM", layer="conv1")
+    page = open_saliency(methods="Grad-CAM", cam="conv1")
     result = attribute(best, part.images[:1], "grad-cam", layer="conv1")
     assert titles(page) == [f"Grad-CAM at conv1 for {result.targets[0]}"]
-    assert page.app.selectbox(key="layer").options[-1] == "res2.1"
+    assert page.app.selectbox(key="cam").options[-1] == "res2.1"
 
 
 def test_a_layer_is_asked_for_only_where_a_method_takes_one(open_saliency: Any) -> None:
     page = open_saliency(methods="Saliency")
-    assert "layer" not in [box.key for box in page.app.selectbox]
+    assert "cam" not in [box.key for box in page.app.selectbox]
 
 
 @pytest.mark.parametrize("method", METHODS)

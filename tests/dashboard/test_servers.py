@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -114,7 +114,40 @@ def test_without_netron(monkeypatch: pytest.MonkeyPatch) -> None:
         NetronServer()
 
 
-def test_tensorboard_serves_one_log_after_the_other(tmp_path: Path) -> None:
+@pytest.fixture
+def boards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TensorBoardServer]:
+    """In place of TensorBoard something that starts at once, and finds its log, by its name, when it is asked again."""
+    program = tmp_path / "tensorboard"
+    program.write_text(f"""#!{sys.executable}
+import http.server, json, pathlib, sys
+value = lambda flag: sys.argv[sys.argv.index(flag) + 1]
+found = []
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+        if self.path == "/data/runs":
+            found[:] = [pathlib.Path(value("--logdir")).name]
+
+with http.server.HTTPServer(("localhost", int(value("--port"))), Handler) as server:
+    print("See https://github.com/", "x" * 200_000, file=sys.stderr)  # more than a pipe holds
+    print(f"TensorBoard 2 at http://localhost:{{server.server_address[1]}}/ (Press", file=sys.stderr, flush=True)
+    server.serve_forever()
+""")
+    program.chmod(0o755)
+    monkeypatch.setattr("dashboard.servers.sys.executable", str(program))
+    server = TensorBoardServer(most=2)
+    yield server
+    server.close()
+
+
+def shown(url: str) -> list[str]:
+    return list(json.loads(get(f"{url}data/runs")[0]))
+
+
+def test_tensorboard_shows_several_logs(tmp_path: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     for name in ("first", "second"):
@@ -122,32 +155,44 @@ def test_tensorboard_serves_one_log_after_the_other(tmp_path: Path) -> None:
             writer.add_scalar("accuracy", 0.5, 1)
     server = TensorBoardServer()
     try:
-        url = server.show(tmp_path / "first")
-        process = server.process
-        assert json.loads(get(f"{url}data/runs")[0]) == ["first"]
-        assert server.show(tmp_path / "first") == url
-        assert server.process is process
-        again = server.show(tmp_path / "second")
-        assert json.loads(get(f"{again}data/runs")[0]) == ["second"]
-        assert process is not None
-        assert process.poll() is not None
+        urls = {name: server.show(tmp_path / name) for name in ("first", "second")}
+        for name, url in urls.items():
+            assert server.show(tmp_path / name) == url
+            assert shown(url) == [name]
     finally:
         server.close()
-    assert not server.is_alive()
+    with pytest.raises(urllib.error.URLError):
+        get(urls["first"])
 
 
-def test_two_who_ask_at_once_are_shown_their_own_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = TensorBoardServer()
+def test_one_tensorboard_ends_no_other(boards: TensorBoardServer) -> None:
+    logs = [Path(name) for name in ("first", "second", "third")]
+    first, second = (boards.show(log) for log in logs[:2])
+    for _ in range(2):  # two tabs, in turn
+        assert (boards.show(logs[0]), boards.show(logs[1])) == (first, second)
+    assert (shown(first), shown(second)) == (["first"], ["second"])
+    assert shown(boards.show(logs[2])) == ["third"]
+    with pytest.raises(urllib.error.URLError):  # two are kept
+        get(first)
+    assert shown(second) == ["second"]
+    assert shown(boards.show(logs[0])) == ["first"]
 
-    def start(log: Path, _: object) -> str:
-        server.url = f"http://{log}"
-        time.sleep(0.1)
-        return server.url
 
-    monkeypatch.setattr(server, "_start", start)
+def test_tensorboard_is_shown_once_it_has_read_the_log(boards: TensorBoardServer) -> None:
+    assert shown(boards.show(Path("first"))) == ["first"]
+
+
+def test_two_who_ask_at_once_are_shown_their_own_logs(boards: TensorBoardServer) -> None:
     with ThreadPoolExecutor() as threads:
-        urls = list(threads.map(server.show, map(Path, ("first", "second"))))
-    assert urls == ["http://first", "http://second"]
+        urls = list(threads.map(boards.show, map(Path, ("first", "second", "first"))))
+    assert [shown(url) for url in urls] == [["first"], ["second"], ["first"]]
+    assert urls[0] == urls[2]
+
+
+def test_tensorboard_that_ended_is_started_anew(boards: TensorBoardServer) -> None:
+    boards.show(Path("first"))
+    boards.boards[Path("first")].close()
+    assert shown(boards.show(Path("first"))) == ["first"]
 
 
 def test_tensorboard_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,4 +200,14 @@ def test_tensorboard_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_pa
     server = TensorBoardServer()
     with pytest.raises(FerError, match="TensorBoard did not start; see what it says with: tensorboard --logdir PATH"):
         server.show(tmp_path)
-    assert not server.is_alive()
+    assert not server.boards[tmp_path].is_alive()
+
+
+def test_tensorboard_that_never_reads_its_log(
+    boards: TensorBoardServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("dashboard.servers._PATIENCE", 2.0)
+    monkeypatch.setattr("dashboard.servers._runs", lambda _: [])
+    with pytest.raises(FerError, match="TensorBoard did not start"):
+        boards.show(tmp_path)
+    assert not boards.boards[tmp_path].is_alive()
