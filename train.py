@@ -7,6 +7,7 @@ streamlit run dashboard/Home.py
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import signal
 from pathlib import Path
@@ -88,7 +89,7 @@ def main(
     except OSError as error:  # a full disk, a folder that may not be written
         raise SystemExit(f"Error: {error.filename or runs}: {error.strerror}.") from None
     if run is None:  # a process that follows another
-        return
+        os._exit(0)  # a thread of Gloo's may still let go of what was sent last: in an ending interpreter that aborts
     for line in score_lines(run, faces):
         typer.echo(line)
     typer.echo(f"{run.name} {run.status().state}; it is in {run.path}.")

@@ -63,9 +63,11 @@ def generate(path: Path, n: int) -> None:
 
 def train(path: Path, n: int, recipe: str, folder: Path) -> None:
     """One epoch, and what it took; meant for a process of its own."""
+    from fer_core.memory import keep_freed_memory
     from fer_core.runs import create_run
     from fer_core.training import fit, run_info
 
+    keep_freed_memory()  # as train.py does
     total = n + VALIDATION
     images = np.memmap(path, np.uint8, "r").reshape(total, 48, 48)
     splits = np.r_[np.zeros(n, np.int8), np.ones(VALIDATION, np.int8)]
